@@ -1,0 +1,4 @@
+{# The folder of a layer is the schema of a layer: staging, ledger, marts, forecast. #}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+  {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}

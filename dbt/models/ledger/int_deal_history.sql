@@ -1,0 +1,38 @@
+-- What a deal's own history tells: where it starts, where it ends, and which fields it covers.
+{%- set place = ['placed_at', 'recorded_at', 'place_in_instant'] %}
+with instants as (
+  select * from {{ ref('int_deal_instants') }}
+),
+
+final as (
+  select
+    deal_sk,
+    count(stage_id) as stage_rows,
+    max(placed_at) as last_placed_at,
+    max(first_extracted_at) as last_extracted_at,
+    {{ first_value_by('placed_at', place, 'stage_id is not null') }} as first_placed_at,
+    {{ first_value_by('recorded_at', place, 'stage_id is not null') }} as first_recorded_at,
+    {{ first_value_by('place_in_instant', place, 'stage_id is not null') }} as first_place_in_instant,
+    {{ first_value_by('pipeline_id', place, 'stage_id is not null') }} as first_pipeline_id,
+    {{ first_value_by('stage_id', place, 'stage_id is not null') }} as first_stage_id,
+    {{ first_value_by("coalesce(from_pipeline_id, '')", place, 'stage_id is not null') }} as first_from_pipeline_id,
+    {{ first_value_by("coalesce(from_stage_id, '')", place, 'stage_id is not null') }} as first_from_stage_id,
+    {{ first_value_by('time_precision', place, 'stage_id is not null') }} as first_time_precision,
+    {{ last_value_by('placed_at', place, 'stage_id is not null') }} as last_stage_placed_at,
+    {{ last_value_by('stage_id', place, 'stage_id is not null') }} as last_stage_id,
+    {{ last_value_by('pipeline_id', place, 'stage_id is not null') }} as last_pipeline_id,
+    {{ last_value_by('status', place, 'status is not null') }} as last_status,
+    count(amount_native) > 0 as has_amount,
+    count(currency) > 0 as has_currency,
+    count(close_date) > 0 as has_close_date,
+    count(owner_id) > 0 as has_owner,
+    count(forecast_category) > 0 as has_forecast_category,
+    count(probability) > 0 as has_probability,
+    max(case when is_late then 1 else 0 end) = 1 as has_late_changes,
+    min(first_extracted_at) as first_extracted_at,
+    min(known_on) as first_known_on
+  from instants
+  group by deal_sk
+)
+
+select * from final

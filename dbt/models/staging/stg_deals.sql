@@ -1,0 +1,78 @@
+-- One contract for all sources; equal content counts once, with its first and its last delivery.
+with deals as (
+  select * from {{ ref('files_deals') }}
+),
+
+final as (
+  select
+    source_relation,
+    deal_id,
+    modified_at,
+    min(extracted_at) as first_extracted_at,
+    max(extracted_at) as last_extracted_at,
+    max(batch_id) as batch_id,
+    max(case when is_initial_load then 1 else 0 end) = 1 as is_initial_load,
+    is_deleted,
+    max(data_as_of) as data_as_of,
+    deal_name,
+    pipeline_id,
+    stage_id,
+    status,
+    amount_native,
+    currency,
+    created_at,
+    close_date,
+    closed_at,
+    owner_id,
+    account_id,
+    product_id,
+    region,
+    country,
+    lead_source,
+    deal_type,
+    forecast_category,
+    probability,
+    lost_reason,
+    competitor,
+    next_step,
+    last_activity_at,
+    deal_url,
+    deleted_at,
+    merged_into_deal_id,
+    merged_at
+  from deals
+  where deal_id is not null
+  group by
+    source_relation,
+    deal_id,
+    modified_at,
+    is_deleted,
+    deal_name,
+    pipeline_id,
+    stage_id,
+    status,
+    amount_native,
+    currency,
+    created_at,
+    close_date,
+    closed_at,
+    owner_id,
+    account_id,
+    product_id,
+    region,
+    country,
+    lead_source,
+    deal_type,
+    forecast_category,
+    probability,
+    lost_reason,
+    competitor,
+    next_step,
+    last_activity_at,
+    deal_url,
+    deleted_at,
+    merged_into_deal_id,
+    merged_at
+)
+
+select * from final

@@ -1,0 +1,45 @@
+-- The newest run by order: all models read its as-of day and settings, none reads a clock.
+with runs as (
+  select * from {{ source('ops', 'run_context') }}
+),
+
+newest as (
+  select max(run_order) as run_order
+  from runs
+),
+
+final as (
+  select
+    runs.run_id,
+    runs.run_order,
+    runs.run_kind,
+    runs.as_of,
+    runs.landed_through,
+    runs.recorded_at,
+    runs.business_name,
+    runs.time_zone,
+    runs.currency,
+    runs.fiscal_year_start_month,
+    runs.week_start,
+    runs.history_start,
+    runs.min_sample,
+    runs.min_sample_median,
+    runs.transient_seconds,
+    runs.entry_tolerance_seconds,
+    runs.bulk_deals,
+    runs.grace_business_days,
+    runs.qualified_stage,
+    runs.dates_won,
+    runs.dates_lost,
+    runs.cycle_from,
+    runs.velocity_basis,
+    cast(runs.win_rate_min_amount as decimal(20, 3)) as win_rate_min_amount,
+    runs.estimate_open_amounts,
+    runs.definition_version,
+    runs.settings_json,
+    runs.data_as_of_warning
+  from runs
+  inner join newest on runs.run_order = newest.run_order
+)
+
+select * from final
