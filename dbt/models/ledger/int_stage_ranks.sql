@@ -42,7 +42,13 @@ pieces as (
   select
     source_relation,
     pipeline_id,
-    valid_from_at,
+    valid_from_at as piece_begins_at,
+    -- what was told first is taken to have held before, too
+    case
+      when row_number() over (partition by source_relation, pipeline_id order by valid_from_at) = 1
+        then timestamp '1900-01-01 00:00:00'
+      else valid_from_at
+    end as valid_from_at,
     lead(valid_from_at) over (partition by source_relation, pipeline_id order by valid_from_at) as valid_to_at
   from changes
 ),
@@ -67,7 +73,7 @@ candidates as (
   inner join stages_by_pipeline
     on pieces.source_relation = stages_by_pipeline.source_relation
       and pieces.pipeline_id = stages_by_pipeline.pipeline_id
-      and stages_by_pipeline.valid_from_at <= pieces.valid_from_at
+      and stages_by_pipeline.valid_from_at <= pieces.piece_begins_at
 ),
 
 final as (
