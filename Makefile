@@ -1,0 +1,105 @@
+# Stageledger. `make help` lists what there is; every target installs what it needs.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+CONFIG ?=
+DATA ?=
+AS_OF ?=
+FROM ?=
+TO ?=
+REBUILD ?=
+PORT ?= 3000
+TESTS ?= tests
+
+VENV := .venv
+BIN := $(VENV)/bin
+export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
+export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
+CLI := $(BIN)/python -m dagster_project
+
+.PHONY: help run dev backfill status check-config docs test lint format lock bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
+
+run: $(VENV)/.installed ## run the nightly job on the bundled example; CONFIG=… DATA=… AS_OF=2026-03-31 REBUILD=1
+	@$(CLI) run $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(REBUILD),--rebuild)
+
+dev: $(VENV)/.installed ## open the Dagster UI on http://127.0.0.1:3000 (PORT=…), with schedule and sensors
+	@$(CLI) dev --port "$(PORT)"
+
+backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 (one run, without dbt)
+	@$(CLI) backfill --from "$(FROM)" --to "$(TO)"
+
+status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
+	@$(CLI) status
+
+check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
+	@$(CLI) check-config
+
+docs: $(VENV)/.installed ## write the dbt documentation as one page into the data folder
+	@$(CLI) docs
+
+test: $(VENV)/.installed-dev ## run all tests; TESTS=tests/unit for some
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar -q dbt/models
+
+format: $(VENV)/.installed-dev ## bring Python into the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## measure Dagster's CPU and memory beside dbt alone on the bundled example
+	@$(BIN)/python -m tests.benchmark.dagster_overhead
+
+# The development lock comes first, so that the run lock can be held to the same versions.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
+lock: $(VENV)/.installed ## resolve both requirement locks anew from pyproject.toml
+	@$(BIN)/$(LOCK) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
+	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+
+clean: ## remove the virtual environment and tool caches; the data folder stays
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: requirements.lock $(VENV)/.created
+	@$(call install,requirements.lock)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.created
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(VENV)/.installed
+
+# A name on the path is no proof of an interpreter (version managers leave shims), so each is asked.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+$(VENV)/.created:
+	@found=; \
+	for name in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+		if "$$name" -c '$(SUPPORTED)' >/dev/null 2>&1; then found="$$name"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		have=$$("$(or $(PYTHON),python3)" -c 'import platform; print("is " + platform.python_version())' 2>/dev/null || echo "cannot be run"); \
+		echo "Stageledger needs Python 3.11, 3.12 or 3.13, but $(or $(PYTHON),python3) $$have. Install one of them, or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' >/dev/null 2>&1; then \
+		echo "$$("$$found" -V) cannot make virtual environments, because its module ensurepip is missing. On Debian and Ubuntu: apt install $$("$$found" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" -V)"; \
+	"$$found" -m venv $(VENV)
+	@touch $@
+
+# uv comes from the lock itself. It does not read pip's settings, so the index that pip would use is handed
+# over; where uv cannot reach the index at all, pip installs the same lock, more slowly.
+define install
+echo "Installing $(1) (about a minute the first time)"; \
+awk '/^uv==/ {on=1} on {print} on && !/\\$$/ {exit}' $(1) > $(VENV)/uv.lock.txt; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock.txt || exit 1; \
+index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}}"; \
+index="$${index:-$$PIP_INDEX_URL}"; \
+VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes $${index:+--index-url "$$index"} -r $(1) \
+|| { echo "uv could not install; trying pip"; $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1); }
+endef

@@ -1,0 +1,212 @@
+"""The command line: `python -m dagster_project run | status | backfill | check-config | docs | dev`."""
+
+import argparse
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from dagster_project import run_lock
+from dagster_project.settings import ConfigError, Settings, load_settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BUNDLED_CONFIG = REPOSITORY / "pipeline.yaml"
+EXAMPLE_FOLDER = REPOSITORY / "data" / "example"
+
+
+class CommandFailed(Exception):
+    """A command could not do its work; the text ends with the path of the log."""
+
+
+class UsageError(Exception):
+    """A command was called with something that it cannot use; the text says what is allowed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 good, 1 a run failed, 2 the user must change something."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ConfigError, UsageError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except (run_lock.RunLocked, CommandFailed) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    parser = argparse.ArgumentParser(prog="python -m dagster_project", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run the nightly job now and print a summary")
+    run.add_argument("--as-of", default="", help="look at the business as of a past day, YYYY-MM-DD")
+    run.add_argument("--rebuild", action="store_true", help="also when nothing is new since the last run")
+    run.set_defaults(command=command_run)
+
+    backfill = commands.add_parser("backfill", help="forecast past days again, in one run without dbt")
+    backfill.add_argument("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
+    backfill.add_argument("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
+    backfill.set_defaults(command=command_backfill)
+
+    status = commands.add_parser("status", help="last as_of, days without a forecast, who holds the lock")
+    status.set_defaults(command=command_status)
+
+    check = commands.add_parser("check-config", help="read the configuration and say what is wrong with it")
+    check.set_defaults(command=command_check_config)
+
+    docs = commands.add_parser("docs", help="write the dbt documentation as one page")
+    docs.set_defaults(command=command_docs)
+
+    dev = commands.add_parser("dev", help="open the Dagster UI on 127.0.0.1")
+    dev.add_argument("--port", type=int, default=3000)
+    dev.set_defaults(command=command_dev)
+    return parser
+
+
+def command_run(options: argparse.Namespace) -> int:
+    """Write the bundled example if the configuration is the bundled one, run `nightly`, print the summary."""
+    if options.as_of:
+        os.environ["STAGELEDGER_AS_OF"] = options.as_of
+    settings = load_settings()
+    write_example_if_missing(settings)
+
+    from dagster_project.cli.summary import summary_lines
+
+    from dagster_project.cli.progress import Clock, write_line
+    from dagster_project.cli.run import open_log, run_nightly
+
+    clock = Clock()
+    log_file = open_log(settings, "run")
+    write_line(f"{settings.business.name}: nightly run into {settings.paths.root}")
+    with one_clear_line(log_file):
+        progress = run_nightly(settings, rebuild=options.rebuild)
+        for name in progress.warned_checks:
+            write_line(f"  warning: {name}")
+        write_line(f"  done in {clock.seconds:.0f} s; log: {log_file}")
+        for text in summary_lines(settings):
+            write_line(text)
+    return 0
+
+
+def command_backfill(options: argparse.Namespace) -> int:
+    """Forecast past days again and publish the result."""
+    first, last = day(options.first, "FROM"), day(options.last, "TO")
+    if last < first:
+        raise UsageError(f"TO ({last}) lies before FROM ({first})")
+    settings = load_settings()
+
+    from dagster_project.cli.progress import write_line
+    from dagster_project.cli.run import open_log, run_backfill
+
+    log_file = open_log(settings, "backfill")
+    write_line(f"{settings.business.name}: forecasting {first} to {last} again")
+    with one_clear_line(log_file):
+        run_backfill(settings, first, last)
+    return 0
+
+
+def command_status(options: argparse.Namespace) -> int:
+    """Print what is published, which days have no forecast, and who holds the lock."""
+    settings = load_settings()
+
+    from dagster_project.cli.status import status_lines
+
+    from dagster_project.cli.progress import write_line
+
+    for text in status_lines(settings):
+        write_line(text)
+    return 0
+
+
+def command_check_config(options: argparse.Namespace) -> int:
+    """Read the configuration; every problem ends the command with its line and remedy."""
+    settings = load_settings()
+    sys.stdout.write(
+        f"{settings.config_path} is good: {len(settings.sources)} sources, "
+        f"{len(settings.tables)} tables of business facts, metric definitions "
+        f"{settings.metrics.definition_version}\n"
+    )
+    return 0
+
+
+def command_docs(options: argparse.Namespace) -> int:
+    """Write dbt's documentation as one page into the data folder."""
+    settings = load_settings()
+
+    from dagster_project.cli.progress import write_line
+    from dagster_project.cli.run import open_log
+    from dagster_project.transform.docs import write_docs
+
+    log_file = open_log(settings, "docs")
+    with one_clear_line(log_file):
+        write_line(f"the documentation: {write_docs(settings)}")
+    return 0
+
+
+def command_dev(options: argparse.Namespace) -> int:
+    """Open the Dagster UI, with the daemon that runs schedule and sensors, until it is stopped."""
+    settings = load_settings()
+    write_example_if_missing(settings)
+
+    from dagster_project.cli.instance import prepare_home
+
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(prepare_home(settings)),
+        "STAGELEDGER_CONFIG": str(settings.config_path),
+        "STAGELEDGER_DATA": str(settings.paths.root),
+    }
+    os.chdir(REPOSITORY)
+    arguments = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(options.port)]
+    os.execve(sys.executable, [sys.executable, *arguments], environment)
+
+
+@contextmanager
+def one_clear_line(log_file: Path) -> Iterator[None]:
+    """End a failing command with one line and the path of the log, never with a traceback."""
+    try:
+        yield
+    except (ConfigError, run_lock.RunLocked):
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).error("the command failed", exc_info=True)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandFailed(f"failed: {reason}\nThe full log: {log_file}") from error
+
+
+def write_example_if_missing(settings: Settings) -> None:
+    """Write the files that the bundled pipeline.yaml reads; any other configuration is left alone."""
+    if settings.config_path != BUNDLED_CONFIG or EXAMPLE_FOLDER.exists():
+        return
+    from dagster_project.simulate.example import write_example
+
+    sys.stdout.write(f"Writing the bundled example into {EXAMPLE_FOLDER}\n")
+    sys.stdout.flush()
+    unfinished = EXAMPLE_FOLDER.with_name("example.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_example(unfinished)
+    unfinished.rename(EXAMPLE_FOLDER)
+
+
+def day(text: str, name: str) -> date:
+    """A date from the command line.
+
+    Raises `UsageError` when it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}; give a date such as {name}=2026-03-01") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""When what runs: partitions, jobs, the nightly schedule, sensors, freshness, and the hold of the lock."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
+
+from dagster_project.extract.as_of import AsOfError
+from dagster_project.extract.file_drop import new_files
+from dagster_project.extract.landing import Landing
+from dagster_project.publish.versions import current_file
+from dagster_project.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+MANUAL_TAG = "stageledger/manual"
+MAX_CATCH_UP_DAYS = 31
+NIGHTLY_CRON = "0 4 * * *"
+KEEP_RUN_LOGS_DAYS = 90
+
+
+def build_partitions(settings: Settings, earliest: date) -> dg.DailyPartitionsDefinition:
+    """The one partition definition that all daily assets share (two definitions cannot be in one job).
+
+    `earliest` is used where the configuration names no `history_start`. The end offset makes today a
+    partition of its own, although it is not over.
+    """
+    start = settings.business.history_start or earliest
+    return dg.DailyPartitionsDefinition(
+        start_date=start.isoformat(), timezone=settings.business.time_zone, end_offset=1
+    )
+
+
+def build_jobs(partitions: dg.DailyPartitionsDefinition) -> tuple[Job, Job, Job, Job]:
+    """The jobs `land_files`, `nightly`, `forecast_backfill` and `publish`."""
+    nightly = dg.define_asset_job(
+        "nightly",
+        selection=dg.AssetSelection.all(),
+        partitions_def=partitions,
+        description="Land, transform, forecast and publish. The schedule and the file sensors start it.",
+    )
+    backfill = dg.define_asset_job(
+        "forecast_backfill",
+        selection=dg.AssetSelection.groups("forecast") - dg.AssetSelection.kind("dbt"),
+        partitions_def=partitions,
+        tags={"dagster/max_runtime": str(24 * 3600)},
+        description="Forecast past days again from the ledger as it is, in one run and without dbt.",
+    )
+    publish = dg.define_asset_job(
+        "publish",
+        selection=dg.AssetSelection.groups("publish"),
+        description="Publish the warehouse as it is.",
+    )
+    return land_files_job(), nightly, backfill, publish
+
+
+def land_files_job() -> Job:
+    """Extraction alone. What it lands decides which days the nightly run after it covers."""
+    return dg.define_asset_job(
+        "land_files",
+        selection=dg.AssetSelection.groups("extract"),
+        description="Read new files into the landing. The file sensor starts it, and `nightly` follows.",
+    )
+
+
+def nightly_range(
+    as_of: date, last_success: date | None, max_days: int = MAX_CATCH_UP_DAYS
+) -> tuple[date, date]:
+    """First and last day of one nightly run: from the day after the last success to `as_of`.
+
+    At most `max_days`; older gaps are closed by the landing's watermark inside the newest window. The first
+    run, and a run for a day that was done before, cover `as_of` alone.
+    """
+    if last_success is None or last_success >= as_of:
+        return as_of, as_of
+    return max(last_success + timedelta(days=1), as_of - timedelta(days=max_days - 1)), as_of
+
+
+def range_tags(start: date, end: date) -> dict[str, str]:
+    """Run tags of a range of days. Never send a partition key with them: a key silently wins over a range."""
+    return {RANGE_START_TAG: start.isoformat(), RANGE_END_TAG: end.isoformat()}
+
+
+def last_nightly_success(instance: dg.DagsterInstance) -> date | None:
+    """The last day that a successful nightly run covered; None before the first. Manual days do not count."""
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name="nightly", statuses=[dg.DagsterRunStatus.SUCCESS]), limit=50
+    )
+    days = [
+        date.fromisoformat(record.dagster_run.tags[RANGE_END_TAG])
+        for record in records
+        if RANGE_END_TAG in record.dagster_run.tags and MANUAL_TAG not in record.dagster_run.tags
+    ]
+    return max(days, default=None)
+
+
+def nightly_request(instance: dg.DagsterInstance, as_of: date, run_key: str | None = None) -> dg.RunRequest:
+    """One run for all days that are due."""
+    start, end = nightly_range(as_of, last_nightly_success(instance))
+    return dg.RunRequest(run_key=run_key, tags=range_tags(start, end))
+
+
+def build_nightly_schedule(
+    settings: Settings, job: Job, newest_as_of: Callable[[Settings], date]
+) -> dg.ScheduleDefinition:
+    """Every night at 04:00 business time, on by default."""
+
+    @dg.schedule(
+        name="nightly_schedule",
+        job=job,
+        cron_schedule=NIGHTLY_CRON,
+        execution_timezone=settings.business.time_zone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="One run a night for every day since the last success, at most 31.",
+    )
+    def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            return nightly_request(context.instance, newest_as_of(settings))
+        except AsOfError as error:
+            return dg.SkipReason(str(error))
+
+    return nightly_schedule
+
+
+def build_file_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
+    """Starts `land_files` when a configured file has arrived or changed and is complete, on by default."""
+
+    @dg.sensor(
+        name="file_drop_sensor",
+        job=job,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Lands a new export as soon as it lies in one of the configured places.",
+    )
+    def file_drop_sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        found = new_files(settings, Landing(settings.paths.landing), context.cursor)
+        context.update_cursor(found.cursor)
+        if found.fingerprint is None:
+            return dg.SkipReason("no new file, or one that is still being written")
+        # The key makes one drop one run, however often the sensor looks before the run has read it.
+        return dg.RunRequest(run_key=found.fingerprint)
+
+    return file_drop_sensor
+
+
+def build_landed_sensor(
+    settings: Settings, land_files: Job, nightly: Job, newest_as_of: Callable[[Settings], date]
+) -> dg.SensorDefinition:
+    """Starts `nightly` when `land_files` has ended: only now is it known which days there are."""
+
+    @dg.run_status_sensor(
+        name="landed_sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[land_files],
+        request_job=nightly,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+        description="Runs the nightly job on what has just been landed.",
+    )
+    def landed_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        try:
+            as_of = newest_as_of(settings)
+        except AsOfError as error:
+            return dg.SkipReason(str(error))
+        return nightly_request(context.instance, as_of, f"landed-by-{context.dagster_run.run_id}")
+
+    return landed_sensor
+
+
+def build_publish_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
+    """After any successful run, such as a forecast backfill: publish when the warehouse is newer."""
+
+    @dg.run_status_sensor(
+        name="publish_sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        request_job=job,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+        description="Publishes after a run that changed the warehouse without publishing it.",
+    )
+    def publish_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        prune_run_logs(Path(context.instance.root_directory), datetime.now(UTC))
+        if not is_warehouse_newer(settings):
+            return dg.SkipReason("the published file is up to date")
+        return dg.RunRequest(run_key=f"publish-after-{context.dagster_run.run_id}")
+
+    return publish_sensor
+
+
+def is_warehouse_newer(settings: Settings) -> bool:
+    """Whether the warehouse was written after the published file. Files are compared, nothing is opened."""
+    if not settings.paths.warehouse.exists():
+        return False
+    published = current_file(settings.paths.published_dir)
+    return published is None or settings.paths.warehouse.stat().st_mtime > published.stat().st_mtime
+
+
+@dg.run_failure_sensor(
+    name="failure_alert",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    description="Writes one line about every failed run to the log.",
+)
+def failure_alert(context: dg.RunFailureSensorContext) -> None:
+    """The hook of every alert: one line about a failed run."""
+    log.error("run %s of %s failed: %s", context.dagster_run.run_id, context.dagster_run.job_name,
+              context.failure_event.message)  # fmt: skip
+
+
+def prune_run_logs(dagster_home: Path, now: datetime, keep_days: int = KEEP_RUN_LOGS_DAYS) -> int:
+    """Delete the event logs of runs older than `keep_days`, and return how many.
+
+    Dagster keeps one file per run and never deletes it. What assets were materialized when lies in another
+    file and stays.
+    """
+    oldest = (now - timedelta(days=keep_days)).timestamp()
+    pruned = 0
+    for path in (dagster_home / "history" / "runs").glob("*.db"):
+        if path.name != "index.db" and path.stat().st_mtime < oldest:
+            path.unlink()
+            shutil.rmtree(dagster_home / "storage" / path.stem, ignore_errors=True)
+            pruned += 1
+    return pruned

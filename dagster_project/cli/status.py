@@ -1,0 +1,3 @@
+"""The status."""
+def status_lines(settings):
+    return []

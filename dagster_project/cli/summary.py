@@ -1,0 +1,3 @@
+"""The summary."""
+def summary_lines(settings):
+    return []

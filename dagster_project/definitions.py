@@ -1,0 +1,89 @@
+"""The whole pipeline on one screen: assets, checks, jobs, schedules, sensors, resource, executor."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from dagster_project import automation, freshness, run_hold
+from dagster_project.extract.as_of import resolve_as_of
+from dagster_project.extract.assets import build_extract_assets, landing_keys
+from dagster_project.extract.landing import Landing
+from dagster_project.forecast.assets import build_forecast_assets
+from dagster_project.forecast.tables import TABLES as FORECAST_TABLES
+from dagster_project.publish.assets import build_publish_assets
+from dagster_project.settings import Settings, load_settings
+from dagster_project.transform.assets import build_transform_assets
+from dagster_project.transform.manifest import load_manifest
+from dagster_project.transform.run_context import Landed, build_run_context_asset
+
+
+def build_definitions(settings: Settings, manifest: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Everything that Dagster knows about one configuration and its data folder."""
+    partitions = automation.build_partitions(settings, earliest_day(settings))
+    feeds = landing_keys(settings)
+    extract_keys = sorted({key for keys in feeds.values() for key in keys})
+
+    extract = build_extract_assets(settings)
+    context = build_run_context_asset(settings, extract_keys, find_landed)
+    transform = build_transform_assets(settings, manifest or load_manifest(settings), feeds)
+    forecast = build_forecast_assets(settings, partitions)
+    served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
+    publish = build_publish_assets(settings, served, [table.full_name for table in FORECAST_TABLES])
+
+    land_files, nightly, forecast_backfill, publish_job = automation.build_jobs(partitions)
+    return dg.Definitions(
+        assets=freshness.with_freshness(settings, [*extract, context, transform, *forecast, *publish]),
+        asset_checks=[freshness.build_data_check(settings)],
+        jobs=[land_files, nightly, forecast_backfill, publish_job],
+        schedules=[automation.build_nightly_schedule(settings, nightly, newest_as_of)],
+        sensors=[
+            automation.build_file_sensor(settings, land_files),
+            automation.build_landed_sensor(settings, land_files, nightly, newest_as_of),
+            automation.build_publish_sensor(settings, publish_job),
+            automation.failure_alert,
+        ],
+        resources={"run_hold": run_hold.build_run_hold(settings)},
+        # One process for all steps: they share the run lock, and interpreters are dear to start.
+        executor=dg.in_process_executor,
+    )
+
+
+def landing_definitions(settings: Settings) -> dg.Definitions:
+    """Extraction alone: what a first run needs before it can know which days there are."""
+    extract = build_extract_assets(settings)
+    return dg.Definitions(assets=extract, jobs=[automation.land_files_job()], executor=dg.in_process_executor)
+
+
+def newest_as_of(settings: Settings) -> date:
+    """The day that a run starting now would speak of. Raises `AsOfError` while nothing is landed."""
+    return resolve_as_of(settings, datetime.now(UTC)).day
+
+
+def find_landed(settings: Settings) -> Landed:
+    """What the landing holds now: the as-of day, the newest extraction, a hash over its batches."""
+    as_of = resolve_as_of(settings, datetime.now(UTC))
+    landing = Landing(settings.paths.landing)
+    names = "\n".join(sorted(str(batch.folder) for batch in landing.batches()))
+    digest = hashlib.sha256(names.encode()).hexdigest()
+    return Landed(as_of.day, landing.landed_through(), digest, as_of.warning)
+
+
+def earliest_day(settings: Settings) -> date:
+    """The day of the earliest change that is landed; the start of 2020 while there is none."""
+    batches = Landing(settings.paths.landing).batches()
+    days = [
+        batch.manifest.min_modified_at.date()
+        for batch in batches
+        if batch.manifest.min_modified_at and batch.manifest.stamp.entity in ("deals", "stage_history")
+    ]
+    return min(days, default=date(2020, 1, 1))
+
+
+def __getattr__(name: str) -> dg.Definitions:
+    """`defs`, which Dagster looks for, is built when it is asked for: importing reads no configuration."""
+    if name == "defs":
+        return build_definitions(load_settings())
+    raise AttributeError(name)

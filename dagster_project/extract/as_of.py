@@ -1,0 +1,100 @@
+"""The day a run speaks of: the last complete business day for which every source has data."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from dagster_project.extract.landing import Landing, Manifest
+from dagster_project.settings import FileSource, Settings
+
+logger = logging.getLogger(__name__)
+
+OLD_AFTER_DAYS = 14
+_DATED_TABLES = ("deals", "stage_history")
+
+
+class AsOfError(Exception):
+    """There is no day to speak of; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A business day, how it was found, and a sentence when it should be looked at twice.
+
+    `basis`: STAGELEDGER_AS_OF, business.as_of, data_as_of, file_name, newest_event or yesterday.
+    """
+
+    day: date
+    basis: str
+    warning: str | None = None
+
+
+def resolve_as_of(settings: Settings, now: datetime) -> AsOf:
+    """The as-of day of a run that starts at `now` (aware).
+
+    An explicit day wins. Otherwise it is the earliest of the sources' days, and never later than yesterday in
+    the business time zone. A source's day is its `data_as_of`, else the date in its files' names, else the
+    newest day on which something happened in its data.
+    Errors: AsOfError when nothing was landed, or the explicit day is not over.
+    """
+    yesterday = now.astimezone(settings.business.zone).date() - timedelta(days=1)
+    explicit = settings.business.as_of
+    if isinstance(explicit, date):
+        basis = "STAGELEDGER_AS_OF" if settings.as_of_is_manual else "business.as_of"
+        if explicit > yesterday:
+            raise AsOfError(f"{basis} is {explicit}, which is not over; the last complete day is {yesterday}")
+        return AsOf(explicit, basis)
+    landing = Landing(settings.paths.landing)
+    found = {source.name: source_day(source, landing) for source in settings.sources}
+    known = {name: day for name, day in found.items() if day is not None}
+    if not known:
+        raise AsOfError(
+            "no source has delivered a dated record yet; look at the extraction's checks, or name the day "
+            "with `data_as_of:` at the source"
+        )
+    slowest = min(known, key=lambda name: known[name].day)
+    result = known[slowest]
+    if result.day > yesterday:
+        result = AsOf(yesterday, "yesterday")
+    silent = [name for name, day in found.items() if day is None]
+    warnings = [*_old(result, slowest, yesterday), *_silent(silent)]
+    for warning in warnings:
+        logger.warning(warning)
+    return AsOf(result.day, result.basis, " ".join(warnings) or None)
+
+
+def source_day(source: FileSource, landing: Landing) -> AsOf | None:
+    """How far the data of one source reach; None while nothing dated has landed."""
+    if source.data_as_of is not None:
+        return AsOf(source.data_as_of, "data_as_of")
+    reads = [batch.manifest for batch in landing.batches(source.name, "reads")]
+    named = [_newest_name_date(reads, table) for table in _DATED_TABLES]
+    if days := [day for day in named if day is not None]:
+        return AsOf(min(days), "file_name")
+    events = [read.newest_event_on for read in reads if read.newest_event_on is not None]
+    return AsOf(max(events), "newest_event") if events else None
+
+
+def _newest_name_date(reads: Iterable[Manifest], table: str) -> date | None:
+    texts = [read.origin.get("name_date") for read in reads if read.origin.get("table") == table]
+    return max((date.fromisoformat(text) for text in texts if text), default=None)
+
+
+def _old(as_of: AsOf, source: str, yesterday: date) -> list[str]:
+    days = (yesterday - as_of.day).days
+    if days <= OLD_AFTER_DAYS:
+        return []
+    how = {
+        "data_as_of": "as `data_as_of` says",
+        "file_name": "by the date in its file name",
+        "newest_event": "by its newest event",
+    }[as_of.basis]
+    return [
+        f"The data of {source} end on {as_of.day} ({how}), {days:,} days ago: every figure stands as of that "
+        "day. Deliver a newer export, or set `data_as_of:` if the data reach further."
+    ]
+
+
+def _silent(sources: list[str]) -> list[str]:
+    return [f"{name} has delivered no dated record yet and is left out of the as-of day." for name in sources]

@@ -1,0 +1,198 @@
+"""Text to values: for each kind of field the SQL that makes its canonical text, and that says why not.
+
+Canonical text: dates `YYYY-MM-DD`, instants UTC `YYYY-MM-DD HH:MM:SS[.ffffff]`, decimals `1234.5`, booleans
+`true` and `false`, text without the blanks around it. An empty value is null. Dates are read as ISO unless
+`date_order` says otherwise; what could be read in two ways is refused, never guessed.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from dagster_project.contract import Kind
+from dagster_project.settings import Format
+
+FIRST_YEAR, LAST_YEAR = 1980, 2199
+
+_ORDERS = {
+    "dmy": (r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})", r"\3-\2-\1"),
+    "mdy": (r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})", r"\3-\1-\2"),
+}
+
+# Macros of the session that reads one file. Their arguments are columns, so no value of a file becomes SQL.
+# A naive local time that the clock skips in spring is moved forward by an hour; one that occurs twice in
+# autumn is the later of the two (ICU's rule, tested).
+_MACROS = r"""
+create or replace temp macro clean(x) as
+    nullif(trim(x, chr(32) || chr(9) || chr(10) || chr(13) || chr(160)), '');
+create or replace temp macro year_first(x) as
+    case
+        when x is null or (length(x) = 10 and x[5] = '-') then x
+        when regexp_full_match(x, '(19|20)\d{6}') then x[1:4] || '-' || x[5:6] || '-' || x[7:8]
+        else regexp_replace(x, '^(\d{4})[/.](\d{1,2})[/.](\d{1,2})', '\1-\2-\3')
+    end;
+create or replace temp macro is_pure_date(x) as
+    length(x) <= 10 and regexp_full_match(x, '\d{4}-\d{1,2}-\d{1,2}');
+create or replace temp macro has_zone(x) as
+    length(x) > 11 and regexp_matches(x, ':\d{2}(\.\d+)?\s?(Z|z|UTC|[+-]\d{2}(:?\d{2})?)$');
+create or replace temp macro clock(x) as
+    coalesce(
+        case when x[5] = '-' then try_cast(x as timestamp) end,
+        try_strptime(replace(x, ',', ''), ['%Y-%m-%d %I:%M %p', '%Y-%m-%d %I:%M:%S %p'])
+    );
+create or replace temp macro zoned(x) as
+    case when x[5] = '-' then
+        try_cast(
+            regexp_replace(regexp_replace(x, '\s?(Z|z|UTC)$', '+00:00'), '([+-]\d{2})(\d{2})$', '\1:\2')
+            as timestamptz
+        )
+    end;
+create or replace temp macro local_clock(x) as
+    clock(regexp_replace(x, '\s?(Z|z|UTC|[+-]\d{2}(:?\d{2})?)$', ''));
+create or replace temp macro instant_of(x, zone, business_zone) as
+    timezone('UTC', case
+        when is_pure_date(x) then timezone(business_zone, try_cast(x as timestamp))
+        when has_zone(x) then zoned(x)
+        else timezone(zone, clock(x))
+    end);
+create or replace temp macro day_of(x, zone, business_zone) as
+    case
+        when is_pure_date(x) then try_cast(x as date)
+        when has_zone(x) then
+            case
+                when date_trunc('day', local_clock(x)) = local_clock(x) then cast(local_clock(x) as date)
+                else cast(timezone(business_zone, zoned(x)) as date)
+            end
+        when date_trunc('day', clock(x)) = clock(x) then cast(clock(x) as date)
+        else cast(timezone(business_zone, timezone(zone, clock(x))) as date)
+    end;
+create or replace temp macro in_range(d) as case when year(d) between 1980 and 2199 then d end;
+create or replace temp macro decimal_text(x) as
+    case when abs(try_cast(x as decimal(38, 9))) < 1e17 then
+        rtrim(rtrim(cast(try_cast(x as decimal(38, 9)) as varchar), '0'), '.')
+    end;
+create or replace temp macro share_text(x) as case when cast(x as double) between 0 and 100 then x end;
+create or replace temp macro flag_text(x) as
+    case
+        when lower(x) in ('true', 't', 'yes', 'y', '1') then 'true'
+        when lower(x) in ('false', 'f', 'no', 'n', '0') then 'false'
+    end;
+create or replace temp macro label(x) as lower(regexp_replace(x, '[\s_-]+', '_', 'g'));
+create or replace temp macro outcome_text(x) as
+    case when x in ('open', 'won', 'lost', 'closed_other') then x end;
+create or replace temp macro status_text(x) as
+    case
+        when x in ('open', 'won', 'lost', 'closed_other') then x
+        when x = 'closed_won' then 'won'
+        when x = 'closed_lost' then 'lost'
+    end;
+create or replace temp macro plain_text(x) as lower(regexp_replace(clean(x), '\s+', ' ', 'g'));
+"""
+
+
+@dataclass(frozen=True)
+class Casting:
+    """How the values of one table are written: its format and the two zones that decide instants and days."""
+
+    format: Format
+    zone: str
+    business_zone: str
+
+    def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Create the macros and settings that the expressions need."""
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(_MACROS)
+
+    def value(self, kind: Kind, raw: str) -> str:
+        """SQL for the canonical text of the column `raw` (already clean); null when it cannot be read."""
+        dated = self._dated(raw)
+        zones = f"'{self.zone}', '{self.business_zone}'"
+        expressions: dict[Kind, str] = {
+            "text": raw,
+            "decimal": f"decimal_text({self._number(raw)})",
+            "integer": f"case when regexp_full_match({raw}, '[+-]?\\d+(\\.0+)?') then "
+            f"cast(try_cast({raw} as bigint) as varchar) end",
+            "probability": f"share_text(decimal_text(rtrim({self._number(raw)}, ' %')))",
+            "date": f"cast(in_range(day_of({dated}, {zones})) as varchar)",
+            "instant": f"cast(in_range(instant_of({dated}, {zones})) as varchar)",
+            "boolean": f"flag_text({raw})",
+            "outcome": f"outcome_text(label({raw}))",
+            "status": f"status_text(label({raw}))",
+            "category": f"label({raw})",
+        }
+        return expressions[kind]
+
+    def is_day_only(self, raw: str) -> str:
+        """SQL that tells whether an instant was given as a date alone."""
+        return f"is_pure_date({self._dated(raw)})"
+
+    def reason(self, kind: Kind, raw: str) -> str:
+        """SQL for why `raw` could not be read; evaluated for rejected rows only."""
+        if kind in ("date", "instant"):
+            undecided = (
+                f"when regexp_matches({raw}, '^\\d{{1,2}}[/.-]\\d{{1,2}}[/.-]\\d{{2,4}}') "
+                "then 'the order of day, month and year is not known' "
+                if self.format.date_order is None
+                else ""
+            )
+            return (
+                f"case {undecided}when day_of({self._dated(raw)}, 'UTC', 'UTC') is not null "
+                f"then 'is a date outside {FIRST_YEAR} to {LAST_YEAR}' else 'is no date' end"
+            )
+        return {
+            "decimal": f"case when contains({raw}, ',') then 'is written in a way that can be read as two "
+            "different numbers' else 'is no number' end"
+            if self.format.decimal is None
+            else "'is no number'",
+            "integer": "'is no whole number'",
+            "probability": "'is no probability'",
+            "boolean": "'is neither true nor false'",
+            "outcome": "'is no outcome'",
+        }.get(kind, "'cannot be read'")
+
+    def hint(self, kind: Kind, raw: str) -> str:
+        """SQL for the line that would mend the configuration, or what to change in the file; may be null."""
+        if kind in ("date", "instant") and self.format.date_order is None:
+            first = f"try_cast(regexp_extract({raw}, '^(\\d+)', 1) as int)"
+            second = f"try_cast(regexp_extract({raw}, '^\\d+[/.-](\\d+)', 1) as int)"
+            return (
+                f"case when not regexp_matches({raw}, '^\\d{{1,2}}[/.-]\\d{{1,2}}[/.-]\\d{{4}}') then "
+                "'write dates as 2026-03-31' "
+                f"when {first} > 12 then 'format: {{date_order: dmy}}' "
+                f"when {second} > 12 then 'format: {{date_order: mdy}}' "
+                "else 'format: {date_order: dmy}, or {date_order: mdy}' end"
+            )
+        if kind in ("date", "instant"):
+            return "'write dates as 2026-03-31'"
+        if kind in ("decimal", "probability"):
+            comma = (
+                f"when contains({raw}, ',') then 'format: {{decimal: \",\"}}, or {{decimal: \".\"}}' "
+                if self.format.decimal is None
+                else ""
+            )
+            return f"case {comma}else 'write digits alone, such as 1234.50' end"
+        if kind == "outcome":
+            return "'write open, won, lost or closed_other'"
+        return "cast(null as varchar)"
+
+    def _number(self, raw: str) -> str:
+        if self.format.decimal is None:
+            return f"case when regexp_full_match({raw}, '{_PLAIN_NUMBER}') then {raw} end"
+        point = "\\." if self.format.decimal == "." else ","
+        grouping = f"[{',' if self.format.decimal == '.' else '.'}{_GROUPING}]"
+        grouped = f"[+-]?\\d{{1,3}}({grouping}\\d{{3}})+({point}\\d+)?\\s?%?"
+        simple = f"[+-]?(\\d+({point}\\d*)?|{point}\\d+)([eE][+-]?\\d+)?\\s?%?"
+        return (
+            f"case when regexp_full_match({raw}, '{simple}') or regexp_full_match({raw}, '{grouped}') "
+            f"then replace(regexp_replace({raw}, '{grouping}', '', 'g'), ',', '.') end"
+        )
+
+    def _dated(self, raw: str) -> str:
+        order = _ORDERS.get(self.format.date_order or "")
+        turned = f"regexp_replace({raw}, '{order[0]}', '{order[1]}')" if order else raw
+        return f"year_first({turned})"
+
+
+# Blanks and apostrophes between groups of three digits.
+_GROUPING = " ''\u2019\u00a0\u202f"
+_PLAIN_NUMBER = "[+-]?(\\d+(\\.\\d*)?|\\.\\d+)([eE][+-]?\\d+)?\\s?%?"

@@ -1,0 +1,308 @@
+"""The files connector: CSV and Parquet files of one source, read by column mapping into the landing.
+
+Each file is read whole or not at all. What a file gives lands in up to four batches: its records, the stage
+entries of its date columns, its rejected rows and, last, the note that it was read. A killed extraction goes
+on where it stopped, because a batch that exists is not written again.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from dagster_project.contract import ENTITIES, Entity
+from dagster_project.extract.crm import file_batches, findings
+from dagster_project.extract.crm.arrivals import (
+    Look,
+    ends_in_the_middle,
+    find_arrivals,
+    has_changed,
+    name_date,
+)
+from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
+from dagster_project.extract.crm.mapping import map_columns, wanted_headers
+from dagster_project.extract.crm.read_log import Reading, ReadLog
+from dagster_project.extract.crm.reading import (
+    FileUnfinished,
+    FileUnreadable,
+    parquet_headers,
+    read_csv,
+)
+from dagster_project.extract.crm.results import ExtractResult, FileReport
+from dagster_project.extract.crm.scratch import FileScratch
+from dagster_project.extract.inflight import InFlight
+from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
+from dagster_project.settings import BusinessFacts, FileSource, Format, Settings, TableFile
+
+logger = logging.getLogger(__name__)
+
+# Raise it when the same bytes and the same mapping give other records: files are then read anew.
+READER_VERSION = 1
+# Scratch and batches together, as a multiple of the bytes to read.
+_SPACE_FACTOR = 3
+
+Source = FileSource | BusinessFacts
+
+
+class ExtractError(Exception):
+    """An extraction cannot go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One extraction of one source."""
+
+    settings: Settings
+    source: Source
+    now: datetime
+    landing: Landing
+    log: ReadLog
+    initial: frozenset[str]
+    """Entities whose first load has not ended yet."""
+
+
+def extract_files(
+    settings: Settings, source: Source, now: datetime, *, pause: Callable[[float], None] = time.sleep
+) -> ExtractResult:
+    """Read the new files of a source into the landing.
+
+    `now` (aware) becomes `extracted_at` of what lands. Files with the same bytes and mapping as before land
+    nothing. A file that cannot be read fails alone, with its reason in the result.
+    Errors: ExtractError (memory), LandingError (disk).
+    """
+    landing = Landing(settings.paths.landing)
+    notes = _tidy(landing)
+    initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
+    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial)
+    reports: list[FileReport] = []
+    if source.stage_lines():
+        reports.append(_land_stage_list(run))
+    for entity, table in source.files().items():
+        reports += _extract_table(run, ENTITIES[entity], table, pause)
+    landed = {batch.manifest.stamp.entity for batch in landing.batches(source.name)}
+    unfinished = {report.entity for report in reports if report.status in ("waiting", "failed")}
+    if not unfinished:
+        landing.end_initial_load(source.name, sorted(landed), now)
+    return ExtractResult(source.name, tuple(reports), tuple(run.log.written), tuple(notes))
+
+
+def reading_of(settings: Settings, source: Source, entity: str, table: TableFile, known: KnownStages) -> str:
+    """Fingerprint of how a table's files are read: a change means that they must be read anew."""
+    described = {
+        "version": READER_VERSION,
+        "entity": entity,
+        "columns": {name: column.model_dump() for name, column in table.columns.items()},
+        "format": _format(source, table).model_dump(),
+        "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
+        "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
+        "stages": known.fingerprint if entity in ("deals", "stage_history") else "",
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def known_stages(source: Source, landing: Landing) -> KnownStages:
+    """The stages a source has told, in its list or in the stage files landed so far."""
+    if source.stage_lines():
+        return KnownStages.listed(source.stage_lines())
+    return KnownStages.landed(batch.folder / PART for batch in landing.batches(source.name, "stages"))
+
+
+def _tidy(landing: Landing) -> list[str]:
+    landing.sweep()
+    notes = [damaged.reason for damaged in landing.set_aside_damaged()]
+    landing.ensure_empty_batches()
+    return notes
+
+
+def _format(source: Source, table: TableFile) -> Format:
+    own = {key: value for key, value in table.format.model_dump().items() if value is not None}
+    return Format(**{**source.format.model_dump(), **own})
+
+
+def _extract_table(
+    run: _Pass, entity: Entity, table: TableFile, pause: Callable[[float], None]
+) -> list[FileReport]:
+    arrivals = find_arrivals(table.path, pause=pause)
+    reports = [
+        FileReport(look.path.name, entity.name, "waiting", "is still being written; the next run reads it")
+        for look in arrivals.waiting
+    ]
+    reports += [FileReport(path.name, entity.name, "failed", reason) for path, reason in arrivals.refused]
+    if not arrivals.ready and not reports:
+        problem = "no file matches; put the export there, or mend `path:`"
+        return [FileReport(table.path, entity.name, "failed", problem)]
+    known = known_stages(run.source, run.landing)
+    fingerprint = reading_of(run.settings, run.source, entity.name, table, known)
+    for look in sorted(arrivals.ready, key=lambda look: (str(name_date(look.path)), look.path)):
+        reports.append(_extract_file(run, entity, table, look, known, fingerprint))
+    return reports
+
+
+def _extract_file(
+    run: _Pass, entity: Entity, table: TableFile, look: Look, known: KnownStages, fingerprint: str
+) -> FileReport:
+    started = time.monotonic()
+    name = look.path.name
+    reading = Reading(entity.name, name, file_sha256(look.path), fingerprint, look.key, name_date(look.path))
+    if before := run.log.report_of(reading):
+        run.log.note_again(reading, before, run.now)
+        return replace(before, file=name, status="unchanged")
+    run.landing.require_space(_SPACE_FACTOR * look.size)
+    try:
+        with _scratch_database(run) as connection:
+            scratch = _load(run, entity, table, look, known, connection)
+            report = _land(run, scratch, reading, known)
+    except FileUnfinished as unfinished:
+        problem = (
+            f"{unfinished}; it is still being written, or its transfer broke off: the next run looks again"
+        )
+        return FileReport(name, entity.name, "waiting", problem)
+    except FileUnreadable as unreadable:
+        return FileReport(name, entity.name, "failed", str(unreadable))
+    except duckdb.OutOfMemoryException:
+        raise ExtractError(
+            f"reading {look.path} needs more memory than `memory_limit: {run.settings.memory_limit}` allows; "
+            "raise it in the configuration"
+        ) from None
+    seconds = time.monotonic() - started
+    logger.info("%s: kept %d of %d rows in %.1f s", name, report.rows_kept, report.rows_read, seconds)
+    return report
+
+
+def _load(
+    run: _Pass,
+    entity: Entity,
+    table: TableFile,
+    look: Look,
+    known: KnownStages,
+    connection: duckdb.DuckDBPyConnection,
+) -> FileScratch:
+    """The rows of a file, typed. Errors: FileUnreadable, FileUnfinished."""
+    entered = run.source.stage_entered if entity.name == "deals" else {}
+    options = _format(run.source, table)
+    business_zone = run.settings.business.time_zone
+    casting = Casting(options, run.source.time_zone or business_zone, business_zone)
+    if look.path.suffix.lower() == ".parquet":
+        if ends_in_the_middle(look.path):
+            raise FileUnfinished("has no end")
+        headers = parquet_headers(look.path)
+        scratch = FileScratch(
+            connection, entity, map_columns(headers, entity, table, entered), casting, known
+        )
+        try:
+            scratch.load_parquet(look.path)
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise FileUnreadable(f"is a damaged Parquet file ({error}); write it anew") from None
+    else:
+        rows = read_csv(look.path, wanted_headers(entity, table, entered), options)
+        columns = map_columns(rows.headers, entity, table, entered)
+        scratch = FileScratch(connection, entity, columns, casting, known)
+        scratch.load_text(rows)
+    if has_changed(look):
+        raise FileUnfinished("changed while it was read")
+    return scratch
+
+
+def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages) -> FileReport:
+    """Land what a file holds; the note that it was read comes last."""
+    counts = findings.count(scratch)
+    entity = scratch.entity.name
+    listed = run.source if isinstance(run.source, FileSource) else None
+    report = FileReport(
+        file=reading.file,
+        entity=entity,
+        status="read",
+        rows_read=counts.read,
+        rows_kept=counts.kept,
+        rows_rejected=counts.rejected,
+        rows_duplicate=counts.duplicate,
+        columns_unmapped=tuple(scratch.columns.headers[index] for index in scratch.columns.unmapped),
+        columns_missing=scratch.columns.missing,
+        newest_event_on=findings.newest_event_on(scratch, run.settings.business.zone, run.now),
+        rejects=findings.sample_rejects(scratch, reading.file),
+        unknown_values=findings.unknown_stages(
+            scratch, lambda value, rows: line_to_paste(value, listed, rows)
+        )
+        if known.stages
+        else (),
+    )
+
+    def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:
+        run.log.land(
+            reading, target, run.now, target in run.initial, fill, newest_event_on=report.newest_event_on
+        )
+
+    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file))
+    if counts.entries:
+        land("stage_history", lambda stamp: file_batches.stage_entries(scratch, stamp, reading.file))
+    if counts.rejected:
+        land(
+            "rejects",
+            lambda stamp: file_batches.reject_records(scratch, stamp, reading.file, reading.sha256),
+        )
+    run.log.land_read(reading, report, run.now, "reads" in run.initial)
+    return report
+
+
+def _land_stage_list(run: _Pass) -> FileReport:
+    """The configured list of stages, landed like a file."""
+    lines = run.source.stage_lines()
+    payloads = [
+        {
+            "stage_id": line.stage_id,
+            "name": line.name,
+            "pipeline": line.pipeline,
+            "order": None if line.order is None else str(line.order),
+            "outcome": line.outcome,
+            "probability": None if line.probability is None else str(line.probability),
+            "forecast_category": line.forecast_category,
+            "valid_from": line.valid_from and line.valid_from.isoformat(),
+            "extra": {},
+            "file": run.settings.config_path.name,
+            "row": str(number),
+        }
+        for number, line in enumerate(lines, start=1)
+    ]
+    text = json.dumps(payloads, sort_keys=True)
+    reading = Reading(
+        "stages", run.settings.config_path.name, hashlib.sha256(text.encode()).hexdigest(), "stage list"
+    )
+    if before := run.log.report_of(reading):
+        return replace(before, status="unchanged")
+    rows = [
+        {
+            "record_id": "/".join((p["pipeline"] or "", p["stage_id"], p["valid_from"] or "")),
+            "payload": json.dumps(p, ensure_ascii=False),
+        }
+        for p in payloads
+    ]
+    report = FileReport(reading.file, "stages", "read", rows_read=len(rows), rows_kept=len(rows))
+    run.log.land(
+        reading,
+        "stages",
+        run.now,
+        "stages" in run.initial,
+        lambda stamp: run.landing.rows_writer(stamp, rows),
+    )
+    run.log.land_read(reading, report, run.now, "reads" in run.initial)
+    return report
+
+
+@contextmanager
+def _scratch_database(run: _Pass) -> Iterator[duckdb.DuckDBPyConnection]:
+    with InFlight(run.landing.root).folder("scratch") as folder:
+        options = {
+            "memory_limit": run.settings.memory_limit,
+            "threads": run.settings.threads,
+            "temp_directory": str(folder / "spill"),
+        }
+        with duckdb.connect(folder / "scratch.duckdb", config=options) as connection:
+            yield connection

@@ -1,0 +1,86 @@
+"""What a file tells besides its records: counts, its newest day, stages nobody named, a sample of rejects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from dagster_project.extract.crm.results import Reject, UnknownValue, newest
+from dagster_project.extract.crm.scratch import FileScratch
+
+SAMPLE_ROWS = 10
+_CLOSED = ("won", "lost", "closed_other")
+_EVENT_INSTANTS = {
+    "deals": ("created_at", "closed_at", "modified_at", "last_activity_at"),
+    "stage_history": ("changed_at",),
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one file: read = kept + rejected + duplicate. `entries`: stage entries out of date columns."""
+
+    read: int
+    kept: int
+    rejected: int
+    duplicate: int
+    entries: int
+
+
+def count(scratch: FileScratch) -> Counts:
+    """Count the rows of a file, each of the four figures by a query of its own, so that a loss shows."""
+    figures = [
+        scratch.one(f"select count(*) from {relation}")[0]
+        for relation in ("typed", "kept", "rejected", "duplicates")
+    ]
+    entries = scratch.one("select count(*) from entries")[0] if scratch.columns.stage_columns else 0
+    return Counts(*figures, entries)
+
+
+def newest_event_on(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> date | None:
+    """The newest day of the business, not in the future, on which something happened to a deal of the file.
+
+    Entry dates, changes, creation, and the close dates of closed deals count; expected close dates do not.
+    """
+    today = now.astimezone(zone).date()
+    tomorrow = datetime.combine(today + timedelta(days=1), time(), zone).astimezone(ZoneInfo("UTC"))
+    limit = tomorrow.strftime("%Y-%m-%d %H:%M:%S")
+    names = [f"f_{f}" for f in _EVENT_INSTANTS.get(scratch.entity.name, ()) if f in scratch.columns.columns]
+    names += [f"e_{index}" for index in sorted({column.index for column in scratch.columns.stage_columns})]
+    # Canonical instants sort as text.
+    maxima = [f"max({name}) filter ({name} < '{limit}')" for name in names]
+    days: list[date | None] = []
+    if maxima:
+        for text in scratch.one(f"select {', '.join(maxima)} from kept"):
+            instant = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("UTC")) if text else None
+            days.append(instant and instant.astimezone(zone).date())
+    if scratch.entity.name == "deals" and "close_date" in scratch.columns.columns:
+        closed = [f"coalesce(outcome_stage, '') in {_CLOSED}"]
+        if scratch.has("status"):
+            closed.append(f"coalesce(f_status, '') in {_CLOSED}")
+        row = scratch.one(
+            f"select max(f_close_date) from kept where f_close_date <= '{today}' and ({' or '.join(closed)})"
+        )
+        days.append(date.fromisoformat(row[0]) if row and row[0] else None)
+    return newest(days)
+
+
+def unknown_stages(scratch: FileScratch, paste: Callable[[str, int], str]) -> tuple[UnknownValue, ...]:
+    """Stages of kept rows that the source's stages do not name, the most frequent first."""
+    found: list[UnknownValue] = []
+    for field in scratch.stage_fields():
+        rows = scratch.connection.execute(
+            f"select f_{field}, count(*) from kept where is_unknown_{field} and f_{field} is not null "
+            f"group by f_{field} order by count(*) desc, f_{field} limit {SAMPLE_ROWS}"
+        ).fetchall()
+        found += [UnknownValue(scratch.entity.name, field, v, n, paste(v, n)) for v, n in rows]
+    return tuple(found)
+
+
+def sample_rejects(scratch: FileScratch, file: str) -> tuple[Reject, ...]:
+    """The first rejected rows."""
+    rows = scratch.connection.execute(
+        'select line, problem."column", problem."value", problem.reason, problem.hint from rejected '
+        f"order by line limit {SAMPLE_ROWS}"
+    ).fetchall()
+    return tuple(Reject(file, *row) for row in rows)

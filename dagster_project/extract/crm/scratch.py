@@ -1,0 +1,304 @@
+"""One file in a scratch database: its rows typed and judged, ready to be counted and landed.
+
+Every row ends as exactly one of kept, rejected or duplicate. The first of exactly equal rows is judged, the
+others are duplicates. A row that names a record already met in the file, with other values and no later
+`modified_at`, is rejected: which of the two is true cannot be known.
+
+Headers, constants and stage names reach the SQL as parameters; only places (`c3`) and field names of the
+contract are written into it.
+"""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from dagster_project.contract import Entity
+from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.crm.known_stages import KnownStages
+from dagster_project.extract.crm.mapping import ColumnMap
+from dagster_project.extract.crm.reading import FileUnreadable, TextRows
+
+# Kinds whose values must be readable; others take any text.
+_STRICT_KINDS = ("decimal", "integer", "probability", "date", "instant", "boolean", "outcome")
+_STAGE_FIELDS = {"deals": ("stage",), "stage_history": ("stage", "from_stage")}
+
+
+class FileScratch:
+    """The rows of one file of one entity.
+
+    Tables: `typed` (every row: line, problem, fields `f_…`), `duplicates` (line), `conflicts` (line,
+    first_line). Views: `kept` (rows to land, with stages by id), `rejected` (line, problem) and, where there
+    are date columns, `entries` (stage entries).
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        entity: Entity,
+        columns: ColumnMap,
+        casting: Casting,
+        known: KnownStages,
+    ) -> None:
+        self.connection = connection
+        self.entity = entity
+        self.columns = columns
+        self._casting = casting
+        self._parameters: list[str] = []
+        casting.prepare(connection)
+        known.create_tables(connection)
+        self._constants = {field: self._constant(field) for field in columns.constants}
+
+    def load_text(self, rows: TextRows) -> None:
+        """Type the rows of a CSV file. Errors: those of its batches."""
+        query = self._typed_query()
+        self.connection.register("incoming", pa.Table.from_batches([], rows.schema))
+        self.connection.execute(f"create or replace table typed as {query}", self._parameters)
+        for batch in rows.batches:
+            self.connection.register("incoming", pa.Table.from_batches([batch]))
+            self.connection.execute(f"insert into typed {query}", self._parameters)
+        self.connection.unregister("incoming")
+        self._judge()
+
+    def load_parquet(self, path: Path) -> None:
+        """Type the rows of a Parquet file; their line is the number of the record."""
+        source = f"read_parquet({literal(str(path))}, file_row_number = true)"
+        names = [_quoted(header) for header in self.columns.headers]
+        texts = "".join(f", cast({name} as varchar) as c{index}" for index, name in enumerate(names))
+        self.connection.execute(
+            "create or replace temp view incoming as "
+            f"select file_row_number + 1 as line, cast(null as varchar) as broken{texts} from {source}"
+        )
+        query = self._typed_query()
+        self.connection.execute(f"create or replace table typed as {query}", self._parameters)
+        self.connection.execute("drop view incoming")
+        self._judge()
+
+    def one(self, query: str) -> tuple:
+        """The single row of a query."""
+        return self.connection.execute(query).fetchall()[0]
+
+    def _parameter(self, value: str) -> str:
+        self._parameters.append(value)
+        return f"${len(self._parameters)}"
+
+    def _typed_query(self) -> str:
+        self._parameters = []
+        places = range(len(self.columns.headers))
+        cells = ", ".join(f"c{index}" for index in places)
+        clean = "".join(f", clean(c{index}) as r{index}" for index in places)
+        fields = self._values()
+        values = "".join(f", {sql} as {name}" for name, sql in fields.items())
+        extra = ", ".join(
+            f"{self._parameter(self._extra_name(index))}::varchar, r{index}"
+            for index in self.columns.unmapped
+        )
+        names = "".join(f", {name}" for name in fields)
+        return f"""
+            select line, row_hash, {self._problem()} as problem{names}, json_object({extra})::varchar as extra
+            from (
+                select *{values}
+                from (select line, broken, c0 as first_cell, hash({cells}) as row_hash{clean} from incoming)
+            )
+        """
+
+    def _constant(self, field: str) -> str:
+        given, kind = self.columns.constants[field], self.entity.fields[field]
+        query = f"select {self._casting.value(kind, 'x')} from (select clean($1::varchar) as x)"
+        value = self.connection.execute(query, [given]).fetchall()[0][0]
+        if value is None:
+            raise FileUnreadable(f"cannot be read with `{field}: {{value: {given}}}`: that is no {kind}")
+        return value
+
+    def _extra_name(self, index: int) -> str:
+        header = self.columns.headers[index] or f"column {index + 1}"
+        before = self.columns.headers[:index].count(self.columns.headers[index])
+        return f"{header} ({before + 1})" if before else header
+
+    def _values(self) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for field, index in self.columns.columns.items():
+            values[f"f_{field}"] = self._casting.value(self.entity.fields[field], f"r{index}")
+            if field == "changed_at":
+                values["is_day_changed_at"] = self._casting.is_day_only(f"r{index}")
+        for field, text in self._constants.items():
+            values[f"f_{field}"] = f"{self._parameter(text)}::varchar"
+        for index in sorted({column.index for column in self.columns.stage_columns}):
+            values[f"e_{index}"] = self._casting.value("instant", f"r{index}")
+            values[f"is_day_{index}"] = self._casting.is_day_only(f"r{index}")
+        return values
+
+    def _problem(self) -> str:
+        """SQL for the first thing wrong with a row: a struct of column, value, reason and hint, or null."""
+        branches = [_struct("broken is not null", "null", "first_cell", "broken", "null")]
+        for field in self.entity.required:
+            if field in self.columns.columns:
+                index = self.columns.columns[field]
+                header = self._parameter(self.columns.headers[index])
+                reason = "'is empty, and every row needs it'"
+                branches.append(_struct(f"r{index} is null", header, "null", reason, "null"))
+        checked = [
+            (f"f_{field}", index, self.entity.fields[field])
+            for field, index in self.columns.columns.items()
+            if self.entity.fields[field] in _STRICT_KINDS
+        ]
+        checked += [(f"e_{c.index}", c.index, "instant") for c in self.columns.stage_columns]
+        for name, index, kind in dict.fromkeys(checked):
+            raw = f"r{index}"
+            branches.append(
+                _struct(
+                    f"{raw} is not null and {name} is null",
+                    self._parameter(self.columns.headers[index]),
+                    raw,
+                    self._casting.reason(kind, raw),
+                    self._casting.hint(kind, raw),
+                )
+            )
+        return f"case {' '.join(branches)} end"
+
+    def _judge(self) -> None:
+        self.connection.execute(
+            """
+            create or replace table duplicates as
+            with repeated as (
+                select row_hash, min(line) as first_line from typed group by row_hash having count(*) > 1
+            )
+            select typed.line
+            from typed
+            join repeated on repeated.row_hash = typed.row_hash and typed.line > repeated.first_line
+            """
+        )
+        self.connection.execute(f"create or replace table conflicts as {self._conflict_query()}")
+        pipeline = "k.f_pipeline" if self.has("pipeline") else "cast(null as varchar)"
+        replaced = self.stage_fields()
+        joins = "".join(
+            f"""
+            left join stage_texts as own_{field}
+                on own_{field}.name = plain_text(k.f_{field})
+                and own_{field}.pipeline = plain_text({pipeline})
+            left join stage_texts as any_{field}
+                on any_{field}.name = plain_text(k.f_{field}) and any_{field}.pipeline is null
+            """
+            for field in replaced
+        )
+        ids = "".join(
+            f", coalesce(own_{field}.stage_id, any_{field}.stage_id, k.f_{field}) as id_{field}"
+            f", coalesce(own_{field}.outcome, any_{field}.outcome) as outcome_{field}"
+            f", (own_{field}.stage_id is null and any_{field}.stage_id is null) as is_unknown_{field}"
+            for field in replaced
+        )
+        self.connection.execute(
+            f"""
+            create or replace temp view kept as
+            select k.*{ids}
+            from typed as k {joins}
+            where k.problem is null
+                and k.line not in (select line from duplicates)
+                and k.line not in (select line from conflicts)
+            """
+        )
+
+        self._create_rejected()
+        self._create_entries()
+
+    def _create_rejected(self) -> None:
+        key = self.entity.key[0] if self.entity.key and self.has(self.entity.key[0]) else None
+        value = f"t.f_{key}" if key else "null::varchar"
+        header = self.columns.headers[self.columns.columns[key]] if key in self.columns.columns else key
+        self.connection.execute(
+            f"""
+            create or replace temp view rejected as
+            select line, problem from typed
+            where problem is not null and line not in (select line from duplicates)
+            union all
+            select
+                t.line,
+                struct_pack(
+                    "column" := {literal(header or "")},
+                    "value" := {value},
+                    reason := 'is the same record as line ' || c.first_line::varchar || ', with other values',
+                    hint := 'keep one of the two rows, or map modified_at if both are versions of one record'
+                )
+            from conflicts as c
+            join typed as t on t.line = c.line
+            """
+        )
+
+    def _create_entries(self) -> None:
+        """Stage entries: a column shared by several stages dates only the stage the deal is in."""
+        if not self.columns.stage_columns:
+            return
+        self.connection.execute(
+            "create or replace temp table entry_stages (place int, is_shared boolean, stage varchar)"
+        )
+        for column in self.columns.stage_columns:
+            self.connection.execute(
+                "insert into entry_stages values ($1, $2, $3)", [column.index, column.is_shared, column.stage]
+            )
+        places = sorted({column.index for column in self.columns.stage_columns})
+        dates = " union all ".join(
+            f"select *, {place} as place, e_{place} as entered_at, is_day_{place} as is_day "
+            f"from kept where e_{place} is not null"
+            for place in places
+        )
+        self.connection.execute(
+            f"""
+            create or replace temp view entries as
+            select d.*, coalesce(t.stage_id, s.stage) as stage_id
+            from ({dates}) as d
+            join entry_stages as s on s.place = d.place
+            left join stage_texts as t on t.name = plain_text(s.stage) and t.pipeline is null
+            where not s.is_shared or plain_text(d.id_stage) = plain_text(coalesce(t.stage_id, s.stage))
+            """
+        )
+
+    def has_percentages(self) -> bool:
+        """Whether probabilities are written on a scale to 100: then every value of the file is."""
+        if "probability" not in self.columns.columns:
+            return False
+        return bool(self.one("select coalesce(max(f_probability::double), 0) > 1 from kept")[0])
+
+    def _conflict_query(self) -> str:
+        key = [field for field in self.entity.key if field in self.columns.columns]
+        if not key or len(key) < len(self.entity.key):
+            return "select cast(null as bigint) as line, cast(null as bigint) as first_line where false"
+        versioned = [*key, "modified_at"] if "modified_at" in self.columns.columns else key
+        names = ", ".join(f"f_{field}" for field in versioned)
+        same = " and ".join(f"typed.f_{field} is not distinct from again.f_{field}" for field in versioned)
+        known = " and ".join(f"f_{field} is not null" for field in key)
+        return f"""
+            with judged as (
+                select line, {names} from typed
+                where problem is null and {known} and line not in (select line from duplicates)
+            ),
+            again as (
+                select {names}, min(line) as first_line from judged group by {names} having count(*) > 1
+            )
+            select typed.line, again.first_line
+            from judged as typed
+            join again on {same} and typed.line > again.first_line
+        """
+
+    def has(self, field: str) -> bool:
+        """Whether the file feeds a field."""
+        return field in self.columns.columns or field in self.columns.constants
+
+    def stage_fields(self) -> tuple[str, ...]:
+        """The fields that hold stages; the view `kept` has `id_…`, `outcome_…` and `is_unknown_…` of each."""
+        return tuple(field for field in _STAGE_FIELDS.get(self.entity.name, ()) if self.has(field))
+
+
+def literal(text: str) -> str:
+    """A text as SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _struct(condition: str, column: str, value: str, reason: str, hint: str) -> str:
+    return (
+        f'when {condition} then struct_pack("column" := {column}::varchar, "value" := {value}::varchar, '
+        f"reason := {reason}::varchar, hint := {hint}::varchar)"
+    )

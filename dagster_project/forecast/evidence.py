@@ -1,0 +1,112 @@
+"""What the ledger says, as changes per day: small frames that the rest of the forecast works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from dagster_project.forecast.fiscal_quarters import FiscalQuarters
+from dagster_project.forecast.ledger_queries import (
+    BOOKING_CHANGES,
+    CALENDAR,
+    CYCLES,
+    EVENT_DAYS,
+    OPEN_CHANGES,
+    STAGES,
+    won_from_open_sql,
+    won_spans_sql,
+)
+from dagster_project.warehouse import Warehouse
+
+
+class LedgerNotBuilt(RuntimeError):
+    """The ledger has no tables or no run context yet."""
+
+
+@dataclass(frozen=True)
+class LedgerContext:
+    """What the newest run says about the data: as-of day, settings, where they came from."""
+
+    run_id: str
+    run_kind: str
+    as_of: date
+    currency: str
+    grace_business_days: int
+    dates_won: str
+    definition_version: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a forecast may look at, for the whole business (segment_type total).
+
+    booking_changes: visible_on, won_on, deals, priced_deals, thousandths: bookings that appear (+) or
+        disappear (-) on visible_on, dated won_on.
+    open_changes: changed_on, stage_key, close_quarter (nullable), deals, priced_deals, thousandths,
+        trusted_deals (amount history known), reconstructed_deals.
+    won_from_open: quarter_number, stage_key, changed_on, deals, thousandths: deals that a completed quarter
+        booked, placed on the days and in the stages in which they had been open.
+    cycles: won_on, deals, days: days from first known stage to won, imports left out.
+    stages: stage_key, probability (0-1, nullable).
+    event_days: days on which the ledger holds any event, ascending.
+    """
+
+    context: LedgerContext
+    quarters: FiscalQuarters
+    booking_changes: pd.DataFrame
+    open_changes: pd.DataFrame
+    won_from_open: pd.DataFrame
+    cycles: pd.DataFrame
+    stages: pd.DataFrame
+    event_days: tuple[date, ...]
+
+
+def read_context(warehouse: Warehouse) -> LedgerContext:
+    """The newest run's as-of day and settings, from `staging.stg_run_context`.
+
+    Raises:
+        LedgerNotBuilt: there is no such table, or it is empty.
+    """
+    if not warehouse.has_table("staging.stg_run_context"):
+        raise LedgerNotBuilt(
+            "there is no ledger to forecast from yet: run the nightly job first (`make run`)"
+        )
+    rows = warehouse.query(
+        "select run_id, run_kind, as_of, currency, grace_business_days, dates_won, definition_version "
+        "from staging.stg_run_context"
+    )
+    if rows.empty:
+        raise LedgerNotBuilt("the ledger has no run context yet: run the nightly job (`make run`)")
+    row = rows.iloc[0]
+    return LedgerContext(
+        run_id=str(row["run_id"]),
+        run_kind=str(row["run_kind"]),
+        as_of=row["as_of"].date(),
+        currency=str(row["currency"]),
+        grace_business_days=int(row["grace_business_days"]),
+        dates_won=str(row["dates_won"]),
+        definition_version=str(row["definition_version"]),
+    )
+
+
+def read_evidence(warehouse: Warehouse) -> Evidence:
+    """All evidence up to the newest run's as-of day, in one pass over the ledger.
+
+    Raises:
+        LedgerNotBuilt: the ledger has not been built.
+    """
+    context = read_context(warehouse)
+    quarters = FiscalQuarters.from_days(warehouse.query(CALENDAR), context.grace_business_days)
+    won_spans = won_spans_sql(context.dates_won)
+    return Evidence(
+        context=context,
+        quarters=quarters,
+        booking_changes=warehouse.query(won_spans + BOOKING_CHANGES),
+        open_changes=warehouse.query(OPEN_CHANGES),
+        won_from_open=warehouse.query(won_spans + won_from_open_sql(quarters, context.as_of)),
+        cycles=warehouse.query(CYCLES),
+        stages=warehouse.query(STAGES),
+        event_days=tuple(stamp.date() for stamp in warehouse.query(EVENT_DAYS)["event_day"]),
+    )

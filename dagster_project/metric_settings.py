@@ -1,0 +1,95 @@
+"""The block `metrics:`: the choices inside the metrics' definitions. Each default is the product's own."""
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field
+
+from dagster_project.setting_types import Section, Share
+
+
+class WinRate(Section):
+    population: Literal["all", "from_stage"] = "all"
+    no_decision: Literal["loss", "excluded"] = "loss"
+    disqualified: Literal["excluded", "loss"] = "excluded"
+    min_amount: Decimal | None = Field(None, ge=0)
+    stale_open_as_lost_after_days: Literal["off"] | int = "off"
+
+
+class OutcomeDates(Section):
+    """Which date says when a deal was won or lost: its close date, or the event of closing."""
+
+    won: Literal["close_date", "event"] = "close_date"
+    lost: Literal["close_date", "event"] = "close_date"
+
+
+class Cycle(Section):
+    from_: Literal["created", "stage"] = Field("created", alias="from")
+    statistic: Literal["median", "mean"] = "median"
+
+
+class Velocity(Section):
+    basis: Literal["closed", "created", "worked"] = "closed"
+
+
+class Coverage(Section):
+    scope: Literal["qualified", "all"] = "all"
+    include_past_due: bool = True
+    exclude_dead: bool = False
+
+
+class Pace(Section):
+    """Shares of the later winners' time in stage above which a deal is slow, stalled or dead."""
+
+    slow: Share = 0.80
+    stalled: Share = 0.95
+    dead: Share = 0.995
+
+
+class Segments(Section):
+    """`region_from`: None takes the deal's own region, else its owner's."""
+
+    region_from: Literal["owner", "deal", "account"] | None = None
+
+
+class Exclude(Section):
+    pipelines: tuple[str, ...] = ()
+    deal_types: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+
+
+class Metrics(Section):
+    """Sample floors, tolerances and choices of definition."""
+
+    qualified_stage: str | None = None
+    min_sample: int = Field(20, ge=1)
+    min_sample_median: int = Field(5, ge=1)
+    transient_seconds: int = Field(60, ge=0)
+    entry_tolerance_seconds: int = Field(60, ge=0)
+    bulk_deals: int = Field(100, ge=2)
+    grace_business_days: int = Field(3, ge=0)
+    activity_days: int = Field(14, ge=1)
+    amount_measure: Literal["amount", "arr", "tcv"] = "amount"
+    estimate_open_amounts_from_list_price: bool = False
+    win_rate: WinRate = WinRate()
+    dates: OutcomeDates = OutcomeDates()
+    cycle: Cycle = Cycle()
+    velocity: Velocity = Velocity()
+    coverage: Coverage = Coverage()
+    pace: Pace = Pace()
+    segments: Segments = Segments()
+    exclude: Exclude = Exclude()
+
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, as a nested mapping."""
+        return json.loads(self.model_dump_json(exclude_defaults=True, by_alias=True))
+
+    @property
+    def definition_version(self) -> str:
+        """'default', or a short hash of the settings that differ from it."""
+        changes = self.changes()
+        if not changes:
+            return "default"
+        return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:10]

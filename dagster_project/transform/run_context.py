@@ -1,0 +1,200 @@
+"""The run context: as-of is data, not a clock. One row per run says which day it looks at."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from dagster_project.settings import Settings
+from dagster_project.transform.standing import FINGERPRINT, fingerprint, standing_run
+from dagster_project.warehouse import Warehouse
+
+TABLE = "ops.run_context"
+RUN_CONTEXT_KEY = dg.AssetKey("run_context")
+
+COLUMNS = {
+    "run_id": "varchar",
+    "run_order": "bigint",
+    "run_kind": "varchar",
+    "as_of": "date",
+    "landed_through": "timestamp",
+    "recorded_at": "timestamp",
+    "business_name": "varchar",
+    "time_zone": "varchar",
+    "currency": "varchar",
+    "fiscal_year_start_month": "int",
+    "week_start": "int",
+    "history_start": "date",
+    "min_sample": "int",
+    "min_sample_median": "int",
+    "transient_seconds": "int",
+    "entry_tolerance_seconds": "int",
+    "bulk_deals": "int",
+    "grace_business_days": "int",
+    "qualified_stage": "varchar",
+    "dates_won": "varchar",
+    "dates_lost": "varchar",
+    "cycle_from": "varchar",
+    "velocity_basis": "varchar",
+    "win_rate_min_amount": "decimal(20,3)",
+    "estimate_open_amounts": "boolean",
+    "definition_version": "varchar",
+    "settings_json": "varchar",
+    "data_as_of_warning": "varchar",
+}
+"""Columns of `ops.run_context` and their types, in order; see dbt's `stg_run_context` for their meaning."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What the landing holds when a run starts.
+
+    The day it supports, its newest extraction (UTC), a hash over the names of its batches, and a warning.
+    """
+
+    as_of: date
+    landed_through: datetime | None
+    digest: str
+    warning: str | None = None
+
+
+class RunContextConfig(dg.Config):
+    """`rebuild`: run everything even when nothing has changed since the last nightly run."""
+
+    rebuild: bool = False
+
+
+def run_kind(settings: Settings) -> str:
+    """`manual` when a day was asked for, else `nightly`; only nightly runs say what was known when."""
+    return "manual" if settings.as_of_is_manual else "nightly"
+
+
+def run_context_row(
+    settings: Settings,
+    *,
+    run_id: str,
+    run_order: int,
+    kind: str,
+    landed: Landed,
+    recorded_at: datetime,
+) -> dict[str, Any]:
+    """One row of `ops.run_context` (columns and order of `COLUMNS`); instants become naive UTC."""
+    business, metrics = settings.business, settings.metrics
+    return {
+        "run_id": run_id,
+        "run_order": run_order,
+        "run_kind": kind,
+        "as_of": landed.as_of,
+        "landed_through": _naive_utc(landed.landed_through),
+        "recorded_at": _naive_utc(recorded_at),
+        "business_name": business.name,
+        "time_zone": business.time_zone,
+        "currency": business.currency,
+        "fiscal_year_start_month": business.fiscal_year_start_month,
+        "week_start": business.week_start_number,
+        "history_start": business.history_start,
+        "min_sample": metrics.min_sample,
+        "min_sample_median": metrics.min_sample_median,
+        "transient_seconds": metrics.transient_seconds,
+        "entry_tolerance_seconds": metrics.entry_tolerance_seconds,
+        "bulk_deals": metrics.bulk_deals,
+        "grace_business_days": metrics.grace_business_days,
+        "qualified_stage": metrics.qualified_stage,
+        "dates_won": metrics.dates.won,
+        "dates_lost": metrics.dates.lost,
+        "cycle_from": metrics.cycle.from_,
+        "velocity_basis": metrics.velocity.basis,
+        "win_rate_min_amount": metrics.win_rate.min_amount,
+        "estimate_open_amounts": metrics.estimate_open_amounts_from_list_price,
+        "definition_version": metrics.definition_version,
+        "settings_json": json.dumps(
+            {
+                "business": business.model_dump(mode="json", by_alias=True),
+                "metrics": metrics.model_dump(mode="json", by_alias=True),
+            },
+            sort_keys=True,
+        ),
+        "data_as_of_warning": landed.warning,
+    }
+
+
+def build_run_context_asset(
+    settings: Settings,
+    extract_keys: Sequence[dg.AssetKey],
+    find_landed: Callable[[Settings], Landed],
+) -> dg.AssetsDefinition:
+    """The asset between extraction and dbt; `find_landed` looks into the landing for it."""
+
+    @dg.asset(
+        key=RUN_CONTEXT_KEY,
+        deps=list(extract_keys),
+        group_name="staging",
+        kinds={"python", "duckdb"},
+        owners=["team:data-engineering"],
+        description=(
+            "One row per run, newest last: the business day it looks at (as_of), what had been landed, "
+            "and the calendar, currency and settings it was made with. No model asks a clock; all ask this. "
+            "When the nightly job finds nothing new since the last one, it writes no row and the steps "
+            "after it are skipped: their results stand."
+        ),
+        output_required=False,
+        required_resource_keys={"run_hold"},
+    )
+    def run_context(
+        context: dg.AssetExecutionContext, config: RunContextConfig
+    ) -> Iterator[dg.MaterializeResult]:
+        context.resources.run_hold.take(f"{context.job_name} run")
+        landed = find_landed(settings)
+        mark = fingerprint(settings, str(landed.as_of), landed.digest)
+        if context.job_name == "nightly" and not config.rebuild:
+            stands = standing_run(context.instance, settings, RUN_CONTEXT_KEY, mark)
+            if stands is not None:
+                context.log.info(f"nothing is new since run {stands}: its tables and published file stand")
+                return
+        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        row = run_context_row(
+            settings,
+            run_id=context.run_id,
+            run_order=next_run_order(warehouse),
+            kind=run_kind(settings),
+            landed=landed,
+            recorded_at=datetime.now(UTC),
+        )
+        append_run_context(warehouse, row)
+        if landed.warning:
+            context.log.warning(landed.warning)
+        yield dg.MaterializeResult(
+            metadata={
+                "as_of": str(landed.as_of),
+                "run_kind": row["run_kind"],
+                "landed_through": str(landed.landed_through),
+                "definition_version": row["definition_version"],
+                "warning": landed.warning or "none",
+                "dagster/row_count": row["run_order"],
+                FINGERPRINT: mark,
+            }
+        )
+
+    return run_context
+
+
+def append_run_context(warehouse: Warehouse, row: dict[str, Any]) -> None:
+    """Add one row to `ops.run_context`; earlier rows stay, because they say what was known when."""
+    warehouse.append(TABLE, pd.DataFrame([row], columns=list(COLUMNS)), COLUMNS)
+
+
+def next_run_order(warehouse: Warehouse) -> int:
+    """One more than the largest run order so far, 1 for the first run."""
+    warehouse.create_table(TABLE, COLUMNS)
+    newest = warehouse.query(f"select coalesce(max(run_order), 0) as run_order from {TABLE}")
+    return int(newest.loc[0, "run_order"]) + 1
+
+
+def _naive_utc(instant: datetime | None) -> datetime | None:
+    if instant is None or instant.tzinfo is None:
+        return instant
+    return instant.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,58 @@
+-- Visits to open stages as they stood at the end of as_of, of deals that still count: not deleted, not merged away.
+with context as (
+  select
+    as_of,
+    {{ utc_instant(add_days('as_of', 1), 'time_zone') }} as cut_at
+  from {{ ref('stg_run_context') }}
+),
+
+deals as (
+  select deal_key
+  from {{ ref('fct_deals') }}
+  where not is_deleted
+),
+
+visits as (
+  select
+    *,
+    lead(owner_key) over (partition by deal_key order by visit_seq) as next_owner_key
+  from {{ ref('int_stage_visits') }}
+),
+
+final as (
+  select
+    visits.deal_key,
+    visits.source_relation,
+    visits.pipeline_key,
+    visits.stage_key,
+    visits.visit_seq,
+    visits.stage_rank,
+    visits.entered_at,
+    visits.entered_on,
+    visits.owner_key,
+    visits.is_entry_unknown,
+    visits.is_bulk_entry,
+    coalesce(visits.exited_on <= context.as_of, false) as is_left,
+    case when visits.exited_on <= context.as_of then visits.exited_on end as exited_on,
+    case when visits.exited_on <= context.as_of then visits.exit_type end as exit_type,
+    case when visits.exited_on <= context.as_of then visits.next_owner_key end as exit_owner_key,
+    coalesce(visits.exited_on <= context.as_of and visits.is_bulk_exit, false) as is_bulk_exit,
+    cast((
+      {{ epoch_us('case when visits.exited_on <= context.as_of then visits.exited_at else context.cut_at end') }}
+      - {{ epoch_us('visits.entered_at') }}
+    ) / 86400000000.0 as double) as days_seen,
+    -- the entry has a date of its own, told or from the creation, and is not just where the deal was found
+    not visits.is_entry_unknown
+    and (
+      coalesce(visits.inference_rule, 'told') in ('told', 'created_at_from_old_value', 'created_at_tolerance', 'created_at_unrecorded_stage')
+      or history.first_logged_on is not null
+    ) as is_entry_dated
+  from visits
+  cross join context
+  inner join deals on visits.deal_key = deals.deal_key
+  inner join {{ ref('int_source_history') }} as history on visits.source_relation = history.source_relation
+  where visits.is_open_stage
+    and visits.entered_on <= context.as_of
+)
+
+select * from final

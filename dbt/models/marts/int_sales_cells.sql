@@ -1,0 +1,207 @@
+-- Sums and quantiles of sales performance; rates, tests and comparisons are added by the mart.
+with context as (
+  select * from {{ ref('stg_run_context') }}
+),
+
+outcomes as (
+  select * from {{ ref('int_deal_outcomes') }}
+),
+
+known_span as (
+  select min(first_known_on) as first_known_on
+  from {{ ref('int_sales_history') }}
+),
+
+periods as (
+  select
+    periods.period_type,
+    periods.period,
+    case when periods.period_type = 'all' then known_span.first_known_on else periods.period_start end as period_start,
+    case when periods.period_type = 'all' then context.as_of else periods.period_end end as period_end,
+    periods.is_complete_period or periods.period_type = 'all' as is_complete_period
+  from {{ ref('int_periods') }} as periods
+  cross join context
+  cross join known_span
+  where periods.period_type in ('month', 'quarter', 'year', 'all')
+    and periods.period_start <= context.as_of
+    and periods.period_end >= known_span.first_known_on
+),
+
+period_days as (
+  {%- for period_type, label in [
+    ('month', 'month_label'), ('quarter', 'quarter_label'), ('year', 'year_label'), ('all', "'all'")
+  ] %}
+  select
+    date_day,
+    '{{ period_type }}' as period_type,
+    {{ label }} as period
+  from {{ ref('dim_date') }}
+  where is_complete
+  {%- if not loop.last %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+),
+
+deals as (
+  select
+    outcomes.*,
+    segments.segment_type,
+    segments.segment,
+    segments.amount_base
+  from outcomes
+  inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
+),
+
+created as (
+  select
+    days.period_type,
+    days.period,
+    deals.segment_type,
+    deals.segment,
+    count(*) as deals_created,
+    count(case when not deals.is_import then 1 end) as deals_created_not_imported
+  from deals
+  inner join period_days as days on deals.started_on = days.date_day
+  group by days.period_type, days.period, deals.segment_type, deals.segment
+),
+
+closed as (
+  select
+    days.period_type,
+    days.period,
+    deals.segment_type,
+    deals.segment,
+    count(case when deals.outcome = 'won' then 1 end) as deals_won,
+    count(case when deals.outcome = 'lost' then 1 end) as deals_lost,
+    count(case when deals.outcome = 'closed_other' then 1 end) as deals_closed_other,
+    count(case when deals.is_import and deals.outcome = 'won' then 1 end) as deals_won_imported,
+    count(case when deals.is_import and deals.outcome = 'lost' then 1 end) as deals_lost_imported,
+    count(case when deals.outcome = 'won' and deals.is_amount_missing then 1 end) as deals_won_without_amount,
+    count(case when deals.outcome = 'won' and deals.is_rate_missing then 1 end) as deals_won_without_rate,
+    count(case when deals.outcome = 'lost' and deals.is_amount_missing then 1 end) as deals_lost_without_amount,
+    count(case when deals.outcome = 'lost' and deals.is_rate_missing then 1 end) as deals_lost_without_rate,
+    count(case when deals.outcome = 'won' and deals.amount_base > 0 then 1 end) as deals_won_with_positive_amount,
+    count(case when deals.outcome = 'lost' and deals.amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
+    count(case when deals.outcome = 'won' and deals.amount_base is not null then 1 end) as deals_won_with_amount,
+    avg(case when deals.outcome = 'won' and not deals.is_import then cast(deals.amount_base as double) end) as mean_amount_not_imported,
+    sum(case when deals.outcome = 'won' then deals.amount_base end) as won_amount,
+    sum(case when deals.outcome = 'lost' then deals.amount_base end) as lost_amount,
+    count(case
+      when deals.outcome in ('won', 'lost') and deals.amount_base > 0
+        and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then 1
+    end) as deals_rated_by_amount,
+    sum(case
+      when deals.outcome = 'won' and deals.amount_base > 0
+        and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
+    end) as rated_won_amount,
+    sum(case
+      when deals.outcome = 'lost' and deals.amount_base > 0
+        and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
+    end) as rated_lost_amount,
+    {{ quantile("case when deals.outcome = 'won' then cast(deals.amount_base as double) end", 0.5) }} as median_deal_amount,
+    count(deals.cycle_days) as deals_in_cycle,
+    avg(cast(deals.cycle_days as double)) as sales_cycle_mean_days,
+    {%- for name, share in [('p25', 0.25), ('median', 0.5), ('p75', 0.75), ('p90', 0.9)] %}
+    {{ quantile('cast(deals.cycle_days as double)', share) }} as sales_cycle_{{ name }}_days,
+    {%- endfor %}
+    min(deals.cycle_start_basis) as first_cycle_start_basis,
+    max(deals.cycle_start_basis) as last_cycle_start_basis
+  from deals
+  cross join context
+  inner join period_days as days on deals.outcome_on = days.date_day
+  group by days.period_type, days.period, deals.segment_type, deals.segment
+),
+
+-- deals open on any day of the period; looked for only where the velocity is asked on that basis
+worked as (
+  select
+    periods.period_type,
+    periods.period,
+    deals.segment_type,
+    deals.segment,
+    count(case when not deals.is_import then 1 end) as deals_worked
+  from deals
+  inner join (
+    select periods.*
+    from periods
+    inner join context on context.velocity_basis = 'worked'
+  ) as periods
+    on deals.started_on <= periods.period_end
+      and (deals.outcome_on is null or deals.outcome_on >= periods.period_start)
+  group by periods.period_type, periods.period, deals.segment_type, deals.segment
+),
+
+segment_spans as (
+  select
+    segment_type,
+    segment,
+    min(least(coalesce(started_on, outcome_on), coalesce(outcome_on, started_on))) as first_seen_on
+  from deals
+  group by segment_type, segment
+),
+
+-- a rep without a win in March has a row for March; accounts only where something happened, or there is no end of them
+cells as (
+  select
+    periods.period_type,
+    periods.period,
+    segment_spans.segment_type,
+    segment_spans.segment
+  from segment_spans
+  inner join periods on segment_spans.first_seen_on <= periods.period_end
+  where segment_spans.segment_type <> 'account'
+  union
+  select period_type, period, segment_type, segment from created
+  union
+  select period_type, period, segment_type, segment from closed
+  union
+  select period_type, period, segment_type, segment from worked
+),
+
+final as (
+  select
+    cells.period_type,
+    cells.period,
+    cells.segment_type,
+    cells.segment,
+    periods.period_start,
+    periods.period_end,
+    periods.is_complete_period,
+    {%- for column in [
+      'deals_won', 'deals_lost', 'deals_closed_other', 'deals_won_imported', 'deals_lost_imported',
+      'deals_won_without_amount', 'deals_won_without_rate', 'deals_lost_without_amount', 'deals_lost_without_rate',
+      'deals_won_with_positive_amount', 'deals_lost_with_positive_amount', 'deals_won_with_amount',
+      'deals_rated_by_amount', 'deals_in_cycle'
+    ] %}
+    coalesce(closed.{{ column }}, 0) as {{ column }},
+    {%- endfor %}
+    {%- for column in ['won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
+    cast(closed.{{ column }} as decimal(38, 3)) as {{ column }},
+    {%- endfor %}
+    closed.median_deal_amount,
+    closed.mean_amount_not_imported,
+    {%- for name in ['mean', 'p25', 'median', 'p75', 'p90'] %}
+    closed.sales_cycle_{{ name }}_days,
+    {%- endfor %}
+    case
+      when closed.first_cycle_start_basis = closed.last_cycle_start_basis then closed.first_cycle_start_basis
+      when closed.first_cycle_start_basis is not null then 'mixed'
+    end as cycle_start_basis,
+    coalesce(created.deals_created, 0) as deals_created,
+    coalesce(created.deals_created_not_imported, 0) as deals_created_not_imported,
+    coalesce(worked.deals_worked, 0) as deals_worked
+  from cells
+  inner join periods
+    on cells.period_type = periods.period_type
+      and cells.period = periods.period
+  {%- for part in ['created', 'closed', 'worked'] %}
+  left join {{ part }}
+    on cells.period_type = {{ part }}.period_type
+      and cells.period = {{ part }}.period
+      and cells.segment_type = {{ part }}.segment_type
+      and cells.segment = {{ part }}.segment
+  {%- endfor %}
+)
+
+select * from final

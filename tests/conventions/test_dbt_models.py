@@ -1,0 +1,112 @@
+"""What every dbt model keeps to, so that any day can be built again and on any engine."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+DBT = Path(__file__).resolve().parents[2] / "dbt"
+MODELS = sorted((DBT / "models").rglob("*.sql"))
+LAYERS = {"staging", "ledger", "marts", "forecast"}
+
+CLOCKS = re.compile(
+    r"\b(current_date|current_timestamp|current_time|localtimestamp|now|today|getdate|sysdate|"
+    r"get_current_timestamp|run_started_at|dbt_updated_at|invocation_id|modules\.datetime)\b",
+    re.IGNORECASE,
+)
+NOT_PORTABLE = re.compile(
+    r"\b(qualify|arg_max|arg_min|max_by|min_by|generate_series|unnest|quantile_cont|strftime|strptime|"
+    r"asof|exclude|list_aggregate|merge\s+into)\b|ignore\s+nulls",
+    re.IGNORECASE,
+)
+NIGHTLY_INPUT = re.compile(r"\bvar\s*\(")
+
+
+def code(path: Path) -> str:
+    """The SQL without comments and without text in quotes."""
+    text = re.sub(r"\{#.*?#\}", " ", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
+    text = re.sub(r"--[^\n]*", " ", text)
+    return re.sub(r"'[^'\n]*'", "''", text)
+
+
+def properties() -> dict[str, dict]:
+    """Model name → its block in a yml file, with the file under `_file`."""
+    found: dict[str, dict] = {}
+    for path in sorted((DBT / "models").rglob("*.yml")):
+        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
+            assert model["name"] not in found, f"{model['name']} is described twice"
+            found[model["name"]] = {**model, "_file": path}
+    return found
+
+
+PROPERTIES = properties()
+
+
+def test_there_are_models_to_look_at() -> None:
+    assert len(MODELS) > 10
+    assert {path.relative_to(DBT / "models").parts[0] for path in MODELS} <= LAYERS
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_no_model_looks_at_a_clock(path: Path) -> None:
+    assert not CLOCKS.findall(code(path))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_no_model_reads_a_variable_that_could_change_from_night_to_night(path: Path) -> None:
+    assert not NIGHTLY_INPUT.findall(code(path))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_uses_only_sql_that_every_engine_knows(path: Path) -> None:
+    assert not NOT_PORTABLE.findall(code(path))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_has_its_description_beside_it_and_it_starts_with_the_grain(path: Path) -> None:
+    block = PROPERTIES.get(path.stem)
+    assert block is not None, f"{path.stem}.yml is missing"
+    assert block["_file"] == path.with_suffix(".yml")
+    assert block["description"].startswith("One row per ")
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_every_column_of_a_model_has_a_contract_type(path: Path) -> None:
+    types = r"(string|bigint|int|date|timestamp|double|boolean|decimal\(\d+, ?\d+\))"
+    wrong = {
+        column["name"]: column.get("data_type")
+        for column in PROPERTIES[path.stem].get("columns", [])
+        if not re.fullmatch(types, str(column.get("data_type")))
+    }
+    assert not wrong
+
+
+def test_every_described_model_exists() -> None:
+    assert set(PROPERTIES) == {path.stem for path in MODELS}
+
+
+def test_no_hub_packages_so_that_no_start_needs_the_network() -> None:
+    assert not [name for name in ("packages.yml", "dependencies.yml") if (DBT / name).exists()]
+
+
+def test_nothing_in_the_project_file_changes_from_night_to_night() -> None:
+    text = (DBT / "dbt_project.yml").read_text(encoding="utf-8")
+    assert "env_var" not in text
+    assert "vars" not in yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_found"),
+    [
+        ("select current_date", True),
+        ("select now()", True),
+        ("select known_on -- not now", False),
+        ("select 'today' as label", False),
+    ],
+)
+def test_the_search_for_clocks_finds_clocks_and_only_them(tmp_path: Path, sql: str, is_found: bool) -> None:
+    file = tmp_path / "model.sql"
+    file.write_text(sql)
+    assert bool(CLOCKS.findall(code(file))) is is_found

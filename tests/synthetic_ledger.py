@@ -1,0 +1,287 @@
+"""A ledger made by hand or by chance, with the columns that the forecast reads; no pipeline needed.
+
+Deals are written as moves (day, stage, status, amount, close date); versions and transitions follow from them
+the plain way. `cut_at` makes the ledger as it would have been built at the end of an earlier day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dagster_project.warehouse import Warehouse
+
+STAGE_PROBABILITY = {"prospect": 0.2, "proposal": 0.5, "won": 1.0, "lost": 0.0}
+
+
+@dataclass(frozen=True)
+class Move:
+    """The state of a deal from the end of `day` on."""
+
+    day: date
+    stage: str
+    status: str = "open"
+    amount: float | None = 100.0
+    close_date: date | None = None
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True)
+class Deal:
+    """A deal with its moves in order."""
+
+    key: str
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True)
+class LedgerTables:
+    """The tables as frames, before they are written."""
+
+    versions: pd.DataFrame
+    transitions: pd.DataFrame
+    as_of: date
+
+
+def won_deal(
+    key: str, opened: date, won: date, amount: float | None = 100.0, stage: str = "proposal"
+) -> Deal:
+    """Open in one stage, then won on its close date."""
+    return Deal(
+        key, (Move(opened, stage, amount=amount, close_date=won), Move(won, "won", "won", amount, won))
+    )
+
+
+def open_deal(key: str, opened: date, amount: float | None = 100.0, stage: str = "proposal") -> Deal:
+    """Open in one stage for good."""
+    return Deal(key, (Move(opened, stage, amount=amount),))
+
+
+def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> LedgerTables:
+    """Versions and transitions of the deals; `quality` is the as-of quality of amounts and close dates."""
+    versions, transitions = [], []
+    for deal in deals:
+        previous: Move | None = None
+        number = 0
+        for place, move in enumerate(deal.moves):
+            after = deal.moves[place + 1] if place + 1 < len(deal.moves) else None
+            at = datetime.combine(move.day, time(9)) + timedelta(minutes=place)
+            facts = {
+                "deal_key": deal.key,
+                "amount_native": move.amount,
+                "currency": "EUR",
+                "amount_base": move.amount,
+                "close_date": move.close_date,
+            }
+            versions.append(
+                {
+                    **facts,
+                    "version_number": place + 1,
+                    "valid_from_at": at,
+                    "valid_to_at": datetime.combine(after.day, time(9)) + timedelta(minutes=place + 1)
+                    if after
+                    else None,
+                    "valid_from_date": move.day,
+                    "valid_to_date": after.day if after else None,
+                    "stage_key": move.stage,
+                    "status": move.status,
+                    "is_deleted": move.is_deleted,
+                    "merged_into_deal_id": None,
+                    "asof_quality": "history",
+                    "amount_asof_quality": quality,
+                    "close_date_asof_quality": quality,
+                }
+            )
+            if previous is None or (previous.stage, previous.status) != (move.stage, move.status):
+                number += 1
+                transitions.append(
+                    {
+                        **facts,
+                        "transition_number": number,
+                        "transitioned_at": at,
+                        "business_date": move.day,
+                        "from_status": previous.status if previous else None,
+                        "to_status": move.status,
+                    }
+                )
+            previous = move
+    return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of)
+
+
+def cut_at(tables: LedgerTables, day: date) -> LedgerTables:
+    """The ledger as it was at the end of `day`: nothing later has happened yet."""
+    versions = tables.versions[tables.versions["valid_from_date"] <= day].copy()
+    unknown = versions["valid_to_date"].map(lambda end: isinstance(end, date) and end > day)
+    versions.loc[unknown, ["valid_to_at", "valid_to_date"]] = None
+    transitions = tables.transitions[tables.transitions["business_date"] <= day].copy()
+    return replace(tables, versions=versions, transitions=transitions, as_of=day)
+
+
+def write_ledger(
+    path: Path,
+    tables: LedgerTables,
+    *,
+    calendar: tuple[date, date] = (date(2022, 1, 1), date(2028, 12, 31)),
+    dates_won: str = "close_date",
+    run_id: str = "built-by-nightly",
+    run_kind: str = "nightly",
+    probability: dict[str, float | None] | None = None,
+) -> Warehouse:
+    """Write the tables into a warehouse file as the ledger has them, with a calendar of calendar quarters."""
+    warehouse = Warehouse(path)
+    days = pd.DataFrame({"date_day": pd.date_range(*calendar, freq="D")})
+    days["quarter_index"] = days["date_day"].dt.year * 4 + days["date_day"].dt.quarter
+    days["quarter_label"] = days["date_day"].dt.to_period("Q").astype(str)
+    days["is_business_day"] = days["date_day"].dt.day_of_week < 5
+    chances = STAGE_PROBABILITY if probability is None else probability
+    stages = pd.DataFrame({"stage_key": list(chances), "probability": list(chances.values())})
+    context = pd.DataFrame(
+        [
+            {
+                "run_id": run_id,
+                "run_kind": run_kind,
+                "as_of": tables.as_of,
+                "currency": "EUR",
+                "grace_business_days": 3,
+                "dates_won": dates_won,
+                "definition_version": "default",
+            }
+        ]
+    )
+    written = (
+        ("ledger.fct_deal_versions", tables.versions, VERSION_COLUMNS),
+        ("ledger.fct_stage_transitions", tables.transitions, TRANSITION_COLUMNS),
+        ("ledger.dim_date", days, DATE_COLUMNS),
+        ("ledger.dim_stage", stages, {"stage_key": "string", "probability": "double"}),
+        ("staging.stg_run_context", context, CONTEXT_COLUMNS),
+    )
+    with warehouse.connect() as connection:
+        connection.execute("create schema if not exists ledger; create schema if not exists staging")
+        for name, frame, columns in written:
+            connection.register("incoming", frame)
+            casts = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in columns.items())
+            connection.execute(f"create or replace table {name} as select {casts} from incoming")
+    return warehouse
+
+
+VERSION_COLUMNS = {
+    "deal_key": "string",
+    "version_number": "int",
+    "valid_from_at": "timestamp",
+    "valid_to_at": "timestamp",
+    "valid_from_date": "date",
+    "valid_to_date": "date",
+    "stage_key": "string",
+    "status": "string",
+    "amount_native": "decimal(20,3)",
+    "currency": "string",
+    "amount_base": "decimal(20,3)",
+    "close_date": "date",
+    "is_deleted": "boolean",
+    "merged_into_deal_id": "string",
+    "asof_quality": "string",
+    "amount_asof_quality": "string",
+    "close_date_asof_quality": "string",
+}
+
+TRANSITION_COLUMNS = {
+    "deal_key": "string",
+    "transition_number": "int",
+    "transitioned_at": "timestamp",
+    "business_date": "date",
+    "from_status": "string",
+    "to_status": "string",
+    "amount_native": "decimal(20,3)",
+    "currency": "string",
+    "amount_base": "decimal(20,3)",
+    "close_date": "date",
+}
+
+DATE_COLUMNS = {
+    "date_day": "date",
+    "quarter_index": "bigint",
+    "quarter_label": "string",
+    "is_business_day": "boolean",
+}
+
+CONTEXT_COLUMNS = {
+    "run_id": "string",
+    "run_kind": "string",
+    "as_of": "date",
+    "currency": "string",
+    "grace_business_days": "int",
+    "dates_won": "string",
+    "definition_version": "string",
+}
+
+
+def random_deals(
+    first: date, last: date, deals_per_week: float, seed: int, with_open_amounts: bool = True
+) -> list[Deal]:
+    """A business with known hazards and all the nuisances: edits, reopenings, deletions, late close dates.
+
+    Every week a Poisson number of deals is created; each moves prospect → proposal → won or lost after
+    exponential times, a little faster towards the end of a quarter.
+    """
+    chance = np.random.default_rng(seed)
+    deals: list[Deal] = []
+    monday = first
+    while monday <= last:
+        for _ in range(chance.poisson(deals_per_week)):
+            deals.append(_random_deal(f"d{len(deals):05d}", monday, last, chance, with_open_amounts))
+        monday += timedelta(days=7)
+    return [deal for deal in deals if deal.moves]
+
+
+def _random_deal(
+    key: str, monday: date, last: date, chance: np.random.Generator, with_open_amounts: bool
+) -> Deal:
+    amount = float(np.round(np.exp(chance.normal(8, 0.6)), 2))
+    shown = amount if with_open_amounts else None
+    created = monday + timedelta(days=int(chance.integers(0, 5)))
+    proposal = created + timedelta(days=int(chance.exponential(20)))
+    closed = proposal + timedelta(days=1 + int(chance.exponential(30)))
+    month_in_quarter = (closed.month - 1) % 3
+    if month_in_quarter < 2 and chance.random() < 0.3:
+        closed += timedelta(days=30)
+    due = closed + timedelta(days=int(chance.normal(0, 20)))
+    moves = [Move(created, "prospect", amount=shown, close_date=due)]
+    if chance.random() < 0.3:
+        moves.append(Move(proposal, "lost", "lost", 0.0, proposal))
+        return Deal(key, _up_to(moves, last))
+    moves.append(Move(proposal, "proposal", amount=shown, close_date=due))
+    if chance.random() < 0.15:
+        amount = round(amount * 1.1, 2)
+        moves.append(
+            Move(
+                min(proposal + timedelta(days=3), closed),
+                "proposal",
+                amount=amount if with_open_amounts else None,
+                close_date=due,
+            )
+        )
+    if chance.random() < 0.5:
+        moves.append(Move(closed, "won", "won", amount, closed))
+        nuisance = chance.random()
+        if nuisance < 0.04:
+            again = closed + timedelta(days=int(chance.integers(1, 120)))
+            moves.append(Move(again, "proposal", amount=amount, close_date=again + timedelta(days=30)))
+        elif nuisance < 0.06:
+            moves.append(
+                Move(closed + timedelta(days=int(chance.integers(1, 60))), "won", "won", amount, closed, True)
+            )
+        elif nuisance < 0.10:
+            moves.append(Move(closed + timedelta(days=2), "won", "won", round(amount * 0.9, 2), closed))
+        elif nuisance < 0.14:
+            moves[-1] = replace(moves[-1], close_date=closed + timedelta(days=5))
+    else:
+        moves.append(Move(closed, "lost", "lost", 0.0, closed))
+    return Deal(key, _up_to(moves, last))
+
+
+def _up_to(moves: list[Move], last: date) -> tuple[Move, ...]:
+    return tuple(move for move in moves if move.day <= last)
