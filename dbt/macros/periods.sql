@@ -1,11 +1,10 @@
-{# Is a period told whole? left_truncated: it starts before the source's history is complete; partial: it is not over at
-   as_of, or it is the whole history, which has such a beginning; full: neither. #}
-{% macro history_status(period_type, period_start, period_end, full_from, as_of) -%}
+{# Is a period told whole? left_truncated: it starts before the source's history is complete; partial: it is the whole
+   history, and that has such a beginning; full: neither. Whether the period is over says is_complete_period. #}
+{% macro history_status(period_type, period_start, full_from) -%}
 case
-  when {{ period_type }} = 'all' and {{ period_start }} < {{ full_from }} then 'partial'
-  when {{ period_start }} < {{ full_from }} then 'left_truncated'
-  when {{ period_end }} > {{ as_of }} then 'partial'
-  else 'full'
+  when {{ period_start }} >= {{ full_from }} then 'full'
+  when {{ period_type }} = 'all' then 'partial'
+  else 'left_truncated'
 end
 {%- endmacro %}
 

@@ -84,7 +84,9 @@ closed as (
     count(case when deals.outcome = 'won' and deals.amount_base > 0 then 1 end) as deals_won_with_positive_amount,
     count(case when deals.outcome = 'lost' and deals.amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
     count(case when deals.outcome = 'won' and deals.amount_base is not null then 1 end) as deals_won_with_amount,
-    avg(case when deals.outcome = 'won' and not deals.is_import then cast(deals.amount_base as double) end) as mean_amount_not_imported,
+    -- exact sums first: a mean of doubles depends on the order of the rows
+    cast(sum(case when deals.outcome = 'won' and not deals.is_import then deals.amount_base end) as double)
+    / nullif(count(case when deals.outcome = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
     sum(case when deals.outcome = 'won' then deals.amount_base end) as won_amount,
     sum(case when deals.outcome = 'lost' then deals.amount_base end) as lost_amount,
     count(case
@@ -101,7 +103,7 @@ closed as (
     end) as rated_lost_amount,
     {{ quantile("case when deals.outcome = 'won' then cast(deals.amount_base as double) end", 0.5) }} as median_deal_amount,
     count(deals.cycle_days) as deals_in_cycle,
-    avg(cast(deals.cycle_days as double)) as sales_cycle_mean_days,
+    cast(sum(deals.cycle_days) as double) / nullif(count(deals.cycle_days), 0) as sales_cycle_mean_days,
     {%- for name, share in [('p25', 0.25), ('median', 0.5), ('p75', 0.75), ('p90', 0.9)] %}
     {{ quantile('cast(deals.cycle_days as double)', share) }} as sales_cycle_{{ name }}_days,
     {%- endfor %}

@@ -51,7 +51,9 @@ history as (
       when count(case when periods.period_start < sources.complete_from_on then 1 end) = 0 then 'full'
       when count(case when periods.period_start < sources.complete_from_on then 1 end) = count(*) then 'left_truncated'
       else 'partial'
-    end as history_status
+    end as history_status,
+    -- before the first close of all, nobody knows what was booked: that is not zero
+    min(sources.first_outcome_on) <= min(periods.period_end) as has_known_outcomes
   from periods
   cross join sources
   where sources.complete_from_on is not null
@@ -152,8 +154,13 @@ final as (
       when measured.win_rate_amount_reason is null
         then {{ safe_rate('coalesce(measured.rated_won_amount, 0)', 'measured.rated_amount') }}
     end as win_rate_amount,
-    cast(coalesce(measured.rated_won_amount, 0) as decimal(38, 3)) as win_rate_amount_numerator,
-    cast(measured.rated_amount as decimal(38, 3)) as win_rate_amount_denominator,
+    -- nulls here too, or a reader divides them and is back at 100 %
+    cast(case
+      when coalesce(measured.win_rate_amount_reason, 'sample_too_small') = 'sample_too_small' then coalesce(measured.rated_won_amount, 0)
+    end as decimal(38, 3)) as win_rate_amount_numerator,
+    cast(case
+      when coalesce(measured.win_rate_amount_reason, 'sample_too_small') = 'sample_too_small' then measured.rated_amount
+    end as decimal(38, 3)) as win_rate_amount_denominator,
     measured.win_rate_amount_reason,
     cast(measured.known_won_amount as decimal(38, 3)) as won_amount,
     cast(measured.known_lost_amount as decimal(38, 3)) as lost_amount,
@@ -181,17 +188,11 @@ final as (
     end as sales_velocity,
     cast(measured.known_won_amount as double) / ({{ days_between('measured.period_start', 'measured.counted_through') }} + 1) as won_amount_per_day,
     measured.prior_period,
-    cast(case
-      when measured.prior_period is not null then coalesce(prior.known_won_amount, case when prior.period is null then 0 end)
-    end as decimal(38, 3)) as prior_period_value,
-    measured.prior_period is not null
-    and measured.is_complete_period
-    and coalesce(prior_history.history_status = 'full', false) as is_prior_period_comparable,
+    cast(case when prior_history.has_known_outcomes then coalesce(prior.known_won_amount, case when prior.period is null then 0 end) end as decimal(38, 3)) as prior_period_value,
+    measured.is_complete_period and coalesce(prior_history.history_status = 'full', false) as is_prior_period_comparable,
     measured.same_period_last_year,
-    cast(case
-      when measured.same_period_last_year is not null
-        then coalesce(last_year.known_won_amount, case when last_year.period is null then 0 end)
-    end as decimal(38, 3)) as same_period_last_year_value,
+    cast(case when year_history.has_known_outcomes then coalesce(last_year.known_won_amount, case when last_year.period is null then 0 end) end as decimal(38, 3)) as same_period_last_year_value,
+    measured.is_complete_period and coalesce(year_history.history_status = 'full', false) as is_same_period_last_year_comparable,
     measured.as_of,
     measured.definition_version
   from measured
@@ -208,6 +209,9 @@ final as (
   left join history as prior_history
     on measured.period_type = prior_history.period_type
       and measured.prior_period = prior_history.period
+  left join history as year_history
+    on measured.period_type = year_history.period_type
+      and measured.same_period_last_year = year_history.period
 )
 
 select * from final
