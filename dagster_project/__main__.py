@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dagster_project import run_lock
@@ -16,6 +16,7 @@ from dagster_project.settings import ConfigError, Settings, load_settings
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLED_CONFIG = REPOSITORY / "pipeline.yaml"
 EXAMPLE_FOLDER = REPOSITORY / "data" / "example"
+EXAMPLE_TIME = datetime(2026, 5, 16, tzinfo=UTC).timestamp()
 
 
 class CommandFailed(Exception):
@@ -194,6 +195,9 @@ def write_example_if_missing(settings: Settings) -> None:
     unfinished = EXAMPLE_FOLDER.with_name("example.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     write_example(unfinished)
+    for path in unfinished.iterdir():
+        # The reader waits for files that were written a moment ago, lest they grow; these do not.
+        os.utime(path, (EXAMPLE_TIME, EXAMPLE_TIME))
     unfinished.rename(EXAMPLE_FOLDER)
 
 

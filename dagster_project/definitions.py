@@ -12,7 +12,7 @@ from dagster_project.extract.as_of import resolve_as_of
 from dagster_project.extract.assets import build_extract_assets, landing_keys
 from dagster_project.extract.landing import Landing
 from dagster_project.forecast.assets import build_forecast_assets
-from dagster_project.forecast.tables import TABLES as FORECAST_TABLES
+from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import build_publish_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.assets import build_transform_assets
@@ -31,7 +31,7 @@ def build_definitions(settings: Settings, manifest: Mapping[str, Any] | None = N
     transform = build_transform_assets(settings, manifest or load_manifest(settings), feeds)
     forecast = build_forecast_assets(settings, partitions)
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = build_publish_assets(settings, served, [table.full_name for table in FORECAST_TABLES])
+    publish = build_publish_assets(settings, served, PUBLISHED_NAMES)
 
     land_files, nightly, forecast_backfill, publish_job = automation.build_jobs(partitions)
     return dg.Definitions(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dagster_project.warehouse import Warehouse
 
+USD_RATE_CHANGES_ON = date(2025, 4, 1)
 STAGE_PROBABILITY = {"prospect": 0.2, "proposal": 0.5, "won": 1.0, "lost": 0.0}
 
 
@@ -28,6 +29,7 @@ class Move:
     amount: float | None = 100.0
     close_date: date | None = None
     is_deleted: bool = False
+    currency: str = "EUR"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
             facts = {
                 "deal_key": deal.key,
                 "amount_native": move.amount,
-                "currency": "EUR",
-                "amount_base": move.amount,
+                "currency": move.currency,
+                "amount_base": move.amount if move.currency == "EUR" else None,
                 "close_date": move.close_date,
             }
             versions.append(
@@ -139,6 +141,14 @@ def write_ledger(
     days["is_business_day"] = days["date_day"].dt.day_of_week < 5
     chances = STAGE_PROBABILITY if probability is None else probability
     stages = pd.DataFrame({"stage_key": list(chances), "probability": list(chances.values())})
+    rates = pd.DataFrame(
+        [
+            ("EUR", 1.0, date(1900, 1, 1), date(9999, 12, 31)),
+            ("USD", 0.5, date(1900, 1, 1), USD_RATE_CHANGES_ON),
+            ("USD", 0.8, USD_RATE_CHANGES_ON, date(9999, 12, 31)),
+        ],
+        columns=list(RATE_COLUMNS),
+    )
     context = pd.DataFrame(
         [
             {
@@ -156,6 +166,7 @@ def write_ledger(
         ("ledger.fct_deal_versions", tables.versions, VERSION_COLUMNS),
         ("ledger.fct_stage_transitions", tables.transitions, TRANSITION_COLUMNS),
         ("ledger.dim_date", days, DATE_COLUMNS),
+        ("ledger.int_fx_rates", rates, RATE_COLUMNS),
         ("ledger.dim_stage", stages, {"stage_key": "string", "probability": "double"}),
         ("staging.stg_run_context", context, CONTEXT_COLUMNS),
     )
@@ -207,6 +218,8 @@ DATE_COLUMNS = {
     "quarter_label": "string",
     "is_business_day": "boolean",
 }
+
+RATE_COLUMNS = {"currency": "string", "rate": "double", "valid_from_date": "date", "valid_to_date": "date"}
 
 CONTEXT_COLUMNS = {
     "run_id": "string",

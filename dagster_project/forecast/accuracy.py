@@ -13,7 +13,7 @@ from dagster_project.forecast.backtest import Origin, Served, TrackRecord
 from dagster_project.forecast.baselines import BASELINES, Remaining
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD, wape
-from dagster_project.forecast.intervals import Range
+from dagster_project.forecast.intervals import CALIBRATED, Range
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
 
 SERVED = "served"
@@ -40,7 +40,7 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
     """One row per horizon and method, and one per horizon for what was served (`forecast_accuracy`).
 
     WAPE = Σ|forecast - actual| / Σ|actual|, bias = Σ(forecast - actual) / Σ|actual|; pinball is the mean loss
-    of p10, p50 and p90 over the mean actual; coverage counts ranges made from at least one earlier origin.
+    of p10, p50 and p90 over the mean actual; coverage counts calibrated ranges, each made before its outcome.
     """
     if backtest.empty:
         return
@@ -106,7 +106,7 @@ def _backtest_row(
 def _errors(rows: pd.DataFrame) -> dict[str, Any]:
     forecast, actual = rows["forecast"].to_numpy(), rows["actual"].to_numpy()
     booked = float(np.abs(actual).sum())
-    ranged = rows[rows["evidence_n_origins"] > 0]
+    ranged = rows[rows["interval_status"] == CALIBRATED]
     held = (ranged["p10"] <= ranged["actual"]) & (ranged["actual"] <= ranged["p90"])
     return {
         "forecast_sum": float(forecast.sum()),

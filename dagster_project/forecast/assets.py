@@ -1,10 +1,8 @@
 """The Dagster skin of forecasting: four tables, one partition per as-of day, a range of days in one run."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -26,10 +24,8 @@ from dagster_project.forecast.tables import (
     plan_days,
     write_forecasts,
 )
+from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
-
-if TYPE_CHECKING:
-    from dagster_project.settings import Settings
 
 GROUP = "forecast"
 OWNERS = ["team:sales-operations"]
@@ -37,7 +33,14 @@ COHERENCE_CHECK = "parts_add_up_and_ranges_are_ordered"
 
 LEDGER_KEYS = tuple(
     dg.AssetKey(name)
-    for name in ("stg_run_context", "dim_date", "dim_stage", "fct_deal_versions", "fct_stage_transitions")
+    for name in (
+        "stg_run_context",
+        "dim_date",
+        "dim_stage",
+        "int_fx_rates",
+        "fct_deal_versions",
+        "fct_stage_transitions",
+    )
 )
 
 _DESCRIPTIONS = {

@@ -14,8 +14,8 @@ import numpy as np
 
 from dagster_project.forecast.baselines import BASELINES
 from dagster_project.forecast.daily_book import DailyBook
-from dagster_project.forecast.gate import NO_METHOD, Choice, Maturity, choose
-from dagster_project.forecast.intervals import Range, conformal_range, error_scale
+from dagster_project.forecast.gate import Choice, Maturity, choose
+from dagster_project.forecast.intervals import CALIBRATED, Range, conformal_range, error_scale
 from dagster_project.forecast.situations import HORIZONS, Outlook, outlook
 
 Array = np.ndarray
@@ -113,7 +113,10 @@ class TrackRecord:
         return Served(seen, choice, spread, origins)
 
     def coverage_by(self, day: date, horizon: str) -> tuple[float | None, int]:
-        """Share of served ranges that held, over those known by `day` that were made from earlier origins."""
+        """Share of calibrated served ranges that held, over outcomes known by `day`; their number.
+
+        Ranges that were widened for want of evidence hold too easily and would flatter the rest.
+        """
         track = self.tracks.get(horizon)
         if track is None:
             return None, 0
@@ -121,7 +124,7 @@ class TrackRecord:
         held = [
             forecast.range.p10 <= origin.actual <= forecast.range.p90
             for forecast, origin in zip(self.served[horizon][:known], track.origins[:known], strict=True)
-            if forecast.evidence_origins > 0 and forecast.choice.method != NO_METHOD
+            if forecast.range.status == CALIBRATED
         ]
         return (sum(held) / len(held) if held else None), len(held)
 

@@ -126,8 +126,12 @@ def stage_share(situation: Situation) -> Remaining | None:
 
 
 def crm_probability(situation: Situation) -> Remaining | None:
-    """Open pipeline due in the quarter × the CRM's stage probability; new business as on average before."""
-    if situation.closing is None or not situation.past:
+    """Open pipeline due in the quarter × the CRM's stage probability; new business as on average before.
+
+    The only baseline that can answer on the first day, then for this quarter and without new business; later
+    quarters live on new business, so there it waits for a past window.
+    """
+    if situation.closing is None or not (situation.past or situation.is_current_quarter):
         return None
     return Remaining(max(0.0, situation.closing), _mean_new(situation))
 
@@ -157,7 +161,7 @@ def _split(situation: Situation, total: float) -> Remaining:
 
 
 def _mean_new(situation: Situation) -> float:
-    return sum(window.new for window in situation.past) / len(situation.past)
+    return sum(window.new for window in situation.past) / max(1, len(situation.past))
 
 
 def _product(shares: Array, book: Array) -> float:

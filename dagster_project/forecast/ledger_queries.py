@@ -140,8 +140,8 @@ def won_spans_sql(dates_won: str) -> str:
 
     One row of `won_spans` per won version that some day's end sees. A booking is dated by the close date the
     version carries or by the event (`dates_won`), appears when it is both recorded and due, and disappears
-    when the deal is reopened, corrected, deleted or merged. Its money is converted at the rate of the day the
-    deal became won as long as the native amount is unchanged.
+    when the deal is reopened, corrected, deleted or merged. Its money is converted at the rate of the day it
+    is dated, as in `fct_deals`; without a rate it has none.
     """
     won_on = "became_won.business_date"
     if dates_won == "close_date":
@@ -155,9 +155,6 @@ with became_won as (
     deal_key,
     transitioned_at,
     business_date,
-    amount_native,
-    currency,
-    amount_base,
     lead(transitioned_at) over (
       partition by deal_key order by transitioned_at, transition_number
     ) as next_won_at
@@ -168,15 +165,11 @@ with became_won as (
 won_versions as (
   select
     versions.deal_key,
+    versions.amount_native,
+    versions.currency,
     versions.valid_from_date,
     versions.valid_to_date as hidden_on,
-    {won_on} as won_on,
-    case
-      when versions.amount_native = became_won.amount_native
-        and coalesce(versions.currency, '-') = coalesce(became_won.currency, '-')
-        then cast(became_won.amount_base * 1000 as bigint)
-      else cast(versions.amount_base * 1000 as bigint)
-    end as thousandths
+    {won_on} as won_on
   from ledger.fct_deal_versions as versions
   inner join became_won
     on versions.deal_key = became_won.deal_key
@@ -189,13 +182,18 @@ won_versions as (
 
 won_spans as (
   select
-    deal_key,
-    won_on,
-    thousandths,
-    hidden_on,
-    greatest(valid_from_date, won_on) as visible_on
+    won_versions.deal_key,
+    won_versions.won_on,
+    won_versions.hidden_on,
+    greatest(won_versions.valid_from_date, won_versions.won_on) as visible_on,
+    cast(cast(won_versions.amount_native * rates.rate as decimal(20, 3)) * 1000 as bigint) as thousandths
   from won_versions
-  where hidden_on is null or hidden_on > greatest(valid_from_date, won_on)
+  left join ledger.int_fx_rates as rates
+    on won_versions.currency = rates.currency
+    and won_versions.won_on >= rates.valid_from_date
+    and won_versions.won_on < rates.valid_to_date
+  where won_versions.hidden_on is null
+    or won_versions.hidden_on > greatest(won_versions.valid_from_date, won_versions.won_on)
 )"""
 
 

@@ -142,6 +142,8 @@ ACCURACY = Table(
 
 TABLES = (BOOKINGS, GATE, BACKTEST, ACCURACY)
 LATEST = "forecast.forecast_bookings_latest"
+PUBLISHED_NAMES = (*(table.full_name for table in TABLES), LATEST)
+"""What readers get, as schema.name."""
 
 LATEST_VIEW = """
 create or replace view forecast.forecast_bookings_latest as

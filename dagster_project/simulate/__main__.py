@@ -11,16 +11,15 @@ from pathlib import Path
 from dagster_project.simulate.config import SimulationConfig, SimulationError
 from dagster_project.simulate.crm_export import write_crm_export
 from dagster_project.simulate.example import EXAMPLE_AS_OF
-from dagster_project.simulate.landing_batches import write_landing
-from dagster_project.simulate.world import simulate, simulate_in_parts
+from dagster_project.simulate.world import simulate
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Simulate and write CSV files (or, with --landing, landing batches); returns the exit code."""
+    """Simulate a CRM and write its export files; returns the exit code."""
     default = SimulationConfig()
     parser = argparse.ArgumentParser(
         prog="python -m dagster_project.simulate",
-        description="Simulate a CRM and write it as export files or landing batches.",
+        description="Simulate a CRM and write its export files.",
     )
     parser.add_argument("--deals", type=int, default=default.n_deals, help="deals created in the whole span")
     parser.add_argument("--seed", type=int, default=default.seed)
@@ -28,17 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--to", dest="end_on", type=date.fromisoformat, default=default.end_on)
     parser.add_argument("--as-of", type=date.fromisoformat, default=EXAMPLE_AS_OF)
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--landing", action="store_true", help="write landing batches instead of CSV files")
     options = parser.parse_args(arguments)
     began = time.monotonic()
     try:
         config = SimulationConfig(
             seed=options.seed, n_deals=options.deals, start_on=options.start_on, end_on=options.end_on
         )
-        if options.landing:
-            rows = write_landing(simulate_in_parts(config), options.out, options.as_of)
-        else:
-            rows = write_crm_export(simulate(config), options.out, options.as_of)
+        rows = write_crm_export(simulate(config), options.out, options.as_of)
     except SimulationError as error:
         print(error, file=sys.stderr)
         return 2

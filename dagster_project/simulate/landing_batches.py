@@ -1,17 +1,21 @@
-"""Land the simulated CRM without going through files: fast, for benchmarks."""
+"""Land the simulated CRM without going through files: fast, for benchmarks.
+
+The simulation does not import the pipeline: the caller hands over its landing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
 from dagster_project.contract import ENTITIES, Kind
-from dagster_project.extract.landing import Landing, Stamp
 from dagster_project.simulate.crm_export import BUSINESS_TABLES, DEAL_URL, EXPORTS
 from dagster_project.simulate.events import end_of_day
 from dagster_project.simulate.hazards import day_number
@@ -21,25 +25,55 @@ from dagster_project.simulate.world import World
 SOURCE = "crm_export"
 BUSINESS = "business"
 PER_DEAL = ("deals", "stage_history", "line_items")
+SOURCE_TYPE = "files"
 FINGERPRINT = "simulated"
-DECIMALS = {"unit_price": 4, "rate": 6, "quantity": 0}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Whose batch it is, and when it was extracted (UTC): what the landing calls a stamp."""
+
+    source: str
+    entity: str
+    batch_id: str
+    extracted_at: datetime
+    is_initial_load: bool
+    source_type: str = SOURCE_TYPE
+
+
+class Landing(Protocol):
+    """The part of the pipeline's landing (extract.landing.Landing) that is needed here."""
+
+    def ensure_empty_batches(self) -> None: ...
+
+    def write(
+        self,
+        stamp: Delivery,
+        fill: Callable[[Path], None],
+        *,
+        fingerprint: str,
+        covered_until: date,
+        newest_event_on: date,
+    ) -> object: ...
+
+    def end_initial_load(self, source: str, entities: Iterable[str], at: datetime) -> None: ...
 
 
 def write_landing(
     worlds: World | Iterable[World],
-    landing_dir: Path,
+    landing: Landing,
     as_of: date,
     since: date | None = None,
     extracted_at: datetime | None = None,
 ) -> dict[str, int]:
     """Land what the CRM knows at the end of `as_of`; returns the rows per entity.
 
+    `landing` is the pipeline's: `write_landing(world, Landing(folder), as_of)`.
     `worlds` is a world, or its parts (simulate_in_parts): each part becomes batches of its own, so memory
     stays flat. With `since`, only what changed after that day: a nightly delivery after an initial load.
     `extracted_at` (UTC) defaults to two hours after the end of `as_of`. Source name crm_export, the
     business's facts under business.
     """
-    landing = Landing(landing_dir)
     landing.ensure_empty_batches()
     counts: dict[str, int] = {}
     for part, world in enumerate([worlds] if isinstance(worlds, World) else worlds):
@@ -55,7 +89,7 @@ def write_landing(
                 continue
             source = BUSINESS if entity in BUSINESS_TABLES else SOURCE
             batch_id = f"{at:%Y%m%dT%H%M%S}-{part:05d}"
-            stamp = Stamp(source, entity, batch_id, at, is_initial_load=since is None)
+            stamp = Delivery(source, entity, batch_id, at, is_initial_load=since is None)
             _land(landing, stamp, frame, as_of)
             counts[entity] = counts.get(entity, 0) + len(frame)
     if since is None:
@@ -83,7 +117,7 @@ def _new_rows(now: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     return now[(seen == "left_only").to_numpy()]
 
 
-def _land(landing: Landing, stamp: Stamp, frame: pd.DataFrame, as_of: date) -> None:
+def _land(landing: Landing, stamp: Delivery, frame: pd.DataFrame, as_of: date) -> None:
     """Land one frame; DuckDB writes the JSON text."""
     entity = ENTITIES[stamp.entity]
     if stamp.entity == "deals":
@@ -94,8 +128,7 @@ def _land(landing: Landing, stamp: Stamp, frame: pd.DataFrame, as_of: date) -> N
     fields = ", ".join(
         f"'{name}': {_as_text(name, entity.fields[name], name in known)}" for name in entity.fields
     )
-    key = entity.key or (("event_id",) if stamp.entity == "stage_history" else tuple(known))
-    record_id = "concat_ws('|', " + ", ".join(f'cast("{name}" as varchar)' for name in key) + ")"
+    record_id = _record_id(stamp.entity, entity.key, fields)
     query = f"""
         select '{stamp.source}' as source_relation, {record_id} as record_id,
             {"cast(modified_at as timestamp)" if stamp.entity == "deals" else "cast(null as timestamp)"}
@@ -125,6 +158,15 @@ def _as_text(name: str, kind: Kind, is_known: bool) -> str:
         return f"strftime(\"{name}\", '%Y-%m-%d')"
     if kind == "instant":
         return f"strftime(\"{name}\", '%Y-%m-%d %H:%M:%S')"
-    if kind == "decimal":
-        return f'cast(cast("{name}" as decimal(20, {DECIMALS.get(name, 2)})) as varchar)'
-    return f'cast("{name}" as varchar)'
+    if kind in ("decimal", "probability"):
+        return f"rtrim(rtrim(cast(cast(\"{name}\" as decimal(20, 6)) as varchar), '0'), '.')"
+    return f"nullif(cast(\"{name}\" as varchar), '')"
+
+
+def _record_id(entity: str, key: tuple[str, ...], fields: str) -> str:
+    """SQL for a record's id, as the files connector makes it: the key, else a hash of the content."""
+    if entity == "stages":
+        return f"concat_ws('/', pipeline, stage_id, {_as_text('valid_from', 'date', True)})"
+    if entity == "stage_history":
+        return "cast(event_id as varchar)"
+    return f'cast("{key[0]}" as varchar)' if key else f"md5(cast(to_json({{{fields}}}) as varchar))"

@@ -14,16 +14,18 @@ end
 {%- endmacro %}
 
 {# Ends of the Wilson score interval of num / den, 95 % (z = 1.96). Wilson 1927, JASA 22, 209-212.
-   Clamped to [0, 1], because rounding can leave -1e-18 at num = 0. #}
+   At none and at all the end is exact: rounding would leave 1e-17. #}
 {% macro wilson_low(num, den) -%}
 case
-  when ({{ den }}) > 0 then greatest(0e0, {{ wilson_centre(num, den) }} - {{ wilson_half_width(num, den) }})
+  when ({{ den }}) > 0 and ({{ num }}) <= 0 then 0e0
+  when ({{ den }}) > 0 then {{ wilson_centre(num, den) }} - {{ wilson_half_width(num, den) }}
 end
 {%- endmacro %}
 
 {% macro wilson_high(num, den) -%}
 case
-  when ({{ den }}) > 0 then least(1e0, {{ wilson_centre(num, den) }} + {{ wilson_half_width(num, den) }})
+  when ({{ den }}) > 0 and ({{ num }}) >= ({{ den }}) then 1e0
+  when ({{ den }}) > 0 then {{ wilson_centre(num, den) }} + {{ wilson_half_width(num, den) }}
 end
 {%- endmacro %}
 

@@ -6,7 +6,7 @@ All instants are naive UTC. Field names are those of the landed payload; `source
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,8 +14,20 @@ from typing import Any
 FIRST_EXTRACTION = datetime(2026, 1, 1)
 
 
-@dataclass(frozen=True)
-class Stage:
+class Told:
+    """Rows print only what differs from a plain row, so that a failing random book can be read."""
+
+    def __repr__(self) -> str:
+        told = [
+            f"{item.name}={getattr(self, item.name)!r}"
+            for item in fields(self)
+            if getattr(self, item.name) != item.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Stage(Told):
     """A stage of a pipeline from `valid_from` on (None: always)."""
 
     stage_id: str
@@ -29,8 +41,8 @@ class Stage:
     source: str = "crm"
 
 
-@dataclass(frozen=True)
-class Change:
+@dataclass(frozen=True, repr=False)
+class Change(Told):
     """One row of a stage history: what was true after the change, unknown where None."""
 
     deal_id: str
@@ -57,8 +69,8 @@ class Change:
     is_initial_load: bool = True
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, repr=False)
+class Record(Told):
     """One delivery of a deal's current record."""
 
     deal_id: str
@@ -118,16 +130,12 @@ class Settings:
 class Book:
     """Everything delivered, and the runs so far; the last run is the one whose tables are built."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = field(repr=False)
     records: tuple[Record, ...] = ()
     changes: tuple[Change, ...] = ()
     runs: tuple[Run, ...] = (Run(date(2025, 12, 31), datetime(2026, 1, 1, 1)),)
     settings: Settings = field(default_factory=Settings)
     facts: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()
-
-    def with_rows(self, **changes: Any) -> Book:
-        """A copy with other rows."""
-        return replace(self, **changes)
 
 
 def payload(row: Stage | Change | Record) -> dict[str, Any]:

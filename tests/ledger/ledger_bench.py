@@ -119,7 +119,8 @@ class LedgerBench:
         self._fill("files_deal_events", typed_changes(book.changes))
         self._fill("stg_stages", typed_stages(book.stages))
         for model in self._needed_for(tuple(tables)):
-            self._fast.execute(f"create or replace table {model.relation} as {model.sql}")
+            kind = "view" if model.is_view else "table"
+            self._fast.execute(f"create or replace {kind} {model.relation} as {model.sql}")
         return LedgerTables(self._fast)
 
     def _fill(self, name: str, rows: list[dict[str, Any]]) -> None:

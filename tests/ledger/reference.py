@@ -119,6 +119,7 @@ class Reference:
         self._zone = ZoneInfo(book.settings.time_zone)
         self._records: dict[tuple[str, str], list[Record]] = defaultdict(list)
         self._changes: dict[tuple[str, str], list[Change]] = defaultdict(list)
+        self._last_extracted: dict[tuple[str, str], datetime] = {}
         for record in book.records:
             self._records[record.source, record.deal_id].append(record)
         for change in book.changes:
@@ -170,9 +171,7 @@ class Reference:
         if is_initial_load:
             return business_day
         without = [
-            run.as_of
-            for run in self.book.runs
-            if run.kind == "nightly" and run.landed_through < extracted_at
+            run.as_of for run in self.book.runs if run.kind == "nightly" and run.landed_through < extracted_at
         ]
         return max(business_day, max(without) + timedelta(days=1)) if without else business_day
 
@@ -186,11 +185,23 @@ class Reference:
         return self._replayed(deal, line, told, record)
 
     def _current_record(self, deal: tuple[str, str]) -> Record | None:
-        return max(
-            self._records[deal],
-            key=lambda record: (record.modified_at or record.extracted_at, record.extracted_at),
-            default=None,
+        """The newest content of the record, with its first extraction."""
+        deliveries: dict[Record, list[datetime]] = defaultdict(list)
+        for record in self._records[deal]:
+            content = replace(record, extracted_at=datetime.min, is_initial_load=False)
+            deliveries[content].append(record.extracted_at)
+        if not deliveries:
+            return None
+        newest, times = max(
+            deliveries.items(), key=lambda item: (item[0].modified_at or max(item[1]), max(item[1]))
         )
+        initially = any(
+            record.is_initial_load
+            for record in self._records[deal]
+            if replace(record, extracted_at=datetime.min, is_initial_load=False) == newest
+        )
+        self._last_extracted[deal] = max(times)
+        return replace(newest, extracted_at=min(times), is_initial_load=initially)
 
     def _placed(self, deal: tuple[str, str], record: Record | None) -> list[Row]:
         source = deal[0]
@@ -212,10 +223,7 @@ class Reference:
             same_day = is_early and self.business_date(at) == self.business_date(created_at)
             placed_at = extracted_at if is_future else created_at if is_early else at
             pipeline = (
-                change.pipeline
-                or self._only_pipeline(source, change.stage)
-                or deal_pipeline
-                or "default"
+                change.pipeline or self._only_pipeline(source, change.stage) or deal_pipeline or "default"
             )
             from_pipeline = (
                 change.from_pipeline
@@ -252,9 +260,13 @@ class Reference:
         for row in rows:
             instants[row.placed_at, row.recorded_at].append(row)
         told: list[Row] = []
+        before: tuple | None = None
         for instant in sorted(instants):
-            before = next((row.told_state for row in reversed(told) if row.stage is not None), None)
             told.extend(self._instant(deal, instants[instant], before))
+            states = {row.told_state for row in instants[instant] if row.stage is not None}
+            if states:
+                # where that instant is itself disputed, the state before is not taken for granted
+                before = states.pop() if len(states) == 1 else None
         return told
 
     def _instant(self, deal: tuple[str, str], rows: list[Row], before: tuple | None) -> list[Row]:
@@ -347,59 +359,69 @@ class Reference:
         pipeline = record.pipeline or self._only_pipeline(record.source, record.stage)
         pipeline = pipeline or (last_state[0] if last_state else "default")
         outcome = self._outcome(record, pipeline)
-        at = self._record_at(record)
-        base = at
-        agrees = last_state is not None and last_state == (pipeline, record.stage)
-        closed_at = self._record_closed_at(record, outcome)
-        if outcome in CLOSED and not agrees:
-            base = closed_at or at
+        closing_at = self._closing_at(record, outcome, pipeline, told)
         last = max((row.placed_at for row in told), default=None)
-        placed_at = max(instant for instant in (base, last, record.created_at) if instant is not None)
-        first_seen, seen_initially = self._first_delivery(deal)
-        entry_known = lambda instant: self._known_on(  # noqa: E731
-            self.business_date(instant), first_seen, seen_initially
-        )
+        instants = (self._record_at(record), last, record.created_at, closing_at)
+        record_at = max(instant for instant in instants if instant is not None)
         if not staged and record.stage is not None:
-            entry_at = record.created_at if record.created_at is not None else placed_at
-            is_open = outcome == "open"
-            if is_open or (record.created_at is not None and record.created_at < placed_at):
-                rule = (
-                    "snapshot_first_seen"
-                    if record.created_at is None
-                    else "created_at_current_stage"
-                    if is_open
-                    else "created_at_unrecorded_stage"
-                )
-                stage = record.stage if is_open else "(open)"
-                known = entry_known(entry_at)
-                entry = Row(entry_at, entry_at, pipeline, stage, rule=rule, known_on=known)
-                position = next(
-                    (index for index, row in enumerate(line) if row.placed_at >= entry_at), len(line)
-                )
-                line.insert(position, entry)
+            entry = self._entry_by_record(deal, record, pipeline, outcome, closing_at or record_at)
+            line = _inserted(line, entry, first=True) if entry else line
         if not self._is_stale(record, told):
-            has_stage = record.stage is not None
-            rule = "current_stage"
-            if outcome in CLOSED and closed_at is not None:
-                rule = "closed_at"
-            elif not staged and record.created_at is None:
-                rule = "snapshot_first_seen"
-            known = self._known_on(
-                self.business_date(placed_at), record.extracted_at, record.is_initial_load
+            stage = record.stage if record.stage is not None or staged else "(open)"
+            rule = "snapshot_first_seen" if not staged and record.created_at is None else "current_stage"
+            closing = Row(
+                record_at,
+                record_at,
+                pipeline if stage is not None else None,
+                stage,
+                status=outcome,
+                rule=rule,
+                known_on=self._record_known_on(record, record_at),
             )
-            line.append(
-                Row(
-                    placed_at,
-                    placed_at,
-                    pipeline if has_stage or not staged else None,
-                    record.stage if has_stage or staged else "(open)",
-                    status=outcome,
-                    values={name: getattr(record, name) for name in VALUES},
-                    rule=rule,
-                    known_on=known,
-                )
-            )
+            if closing_at is not None:
+                known_on = self._record_known_on(record, closing_at)
+                moved = replace(closing, placed_at=closing_at, recorded_at=closing_at, known_on=known_on)
+                line = _inserted(line, replace(moved, rule="closed_at"))
+            line = [*line, replace(closing, values={name: getattr(record, name) for name in VALUES})]
         return self._with_removal(line, staged, record)
+
+    def _closing_at(
+        self, record: Record, outcome: str | None, pipeline: str, told: list[Row]
+    ) -> datetime | None:
+        """When the deal closed, where only its record says so."""
+        closed_at = self._record_closed_at(record, outcome)
+        if closed_at is None:
+            return None
+        staged = [row for row in told if row.stage is not None]
+        statuses = [row.status for row in told if row.status is not None]
+        if staged and staged[-1].told_state == (pipeline, record.stage):
+            stage = self._stage(record.source, pipeline, record.stage, datetime.max)
+            if (stage is not None and stage.outcome in CLOSED) or statuses[-1:] == [outcome]:
+                return None
+        earliest = (closed_at, record.created_at, staged[-1].placed_at if staged else None)
+        return max(instant for instant in earliest if instant is not None)
+
+    def _entry_by_record(
+        self,
+        deal: tuple[str, str],
+        record: Record,
+        pipeline: str,
+        outcome: str | None,
+        ended_at: datetime,
+    ) -> Row | None:
+        """The beginning of a deal of which only the record tells."""
+        at = record.created_at if record.created_at is not None else ended_at
+        known_on = self._known_on(self.business_date(at), *self._first_delivery(deal))
+        if outcome == "open":
+            rule = "snapshot_first_seen" if record.created_at is None else "created_at_current_stage"
+            return Row(at, at, pipeline, record.stage, rule=rule, known_on=known_on)
+        if at < ended_at:
+            rule = "created_at_unrecorded_stage"
+            return Row(at, at, pipeline, "(open)", rule=rule, known_on=known_on)
+        return None
+
+    def _record_known_on(self, record: Record, at: datetime) -> date:
+        return self._known_on(self.business_date(at), record.extracted_at, record.is_initial_load)
 
     def _with_removal(self, line: list[Row], staged: list[Row], record: Record) -> list[Row]:
         removed_at = record.deleted_at
@@ -409,9 +431,8 @@ class Reference:
             return line
         first = staged[0].placed_at if staged else record.created_at
         at = max(removed_at, first) if first is not None else removed_at
-        position = next((index for index, row in enumerate(line) if row.placed_at > at), len(line))
         reason = "merged" if record.merged_into is not None else "deleted"
-        return [*line[:position], Row(at, at, removed=reason), *line[position:]]
+        return _inserted(line, Row(at, at, removed=reason, known_on=self._record_known_on(record, at)))
 
     def _first_delivery(self, deal: tuple[str, str]) -> tuple[datetime, bool]:
         first = min(self._records[deal], key=lambda record: record.extracted_at)
@@ -419,7 +440,7 @@ class Reference:
 
     def _record_at(self, record: Record) -> datetime:
         if record.modified_at is not None:
-            return record.modified_at
+            return min(record.modified_at, record.extracted_at)
         with_it = [run for run in self.book.runs if run.landed_through >= record.extracted_at]
         nightly = [run.as_of for run in with_it if run.kind == "nightly"]
         return self._utc_midnight(min(nightly or [run.as_of for run in with_it]))
@@ -428,7 +449,7 @@ class Reference:
         if outcome not in CLOSED:
             return None
         if record.closed_at is not None:
-            return record.closed_at
+            return min(record.closed_at, record.extracted_at)
         seen = replace(record, modified_at=None)
         seen_on = self.business_date(self._record_at(seen))
         if record.close_date is not None and record.close_date <= seen_on:
@@ -440,7 +461,7 @@ class Reference:
             return False
         if record.modified_at is not None:
             return record.modified_at < max(row.placed_at for row in told)
-        return record.extracted_at < max(row.extracted_at for row in told)
+        return self._last_extracted[record.source, record.deal_id] < max(row.extracted_at for row in told)
 
     # -- replay ------------------------------------------------------------------------------------------
 
@@ -448,69 +469,50 @@ class Reference:
         self, deal: tuple[str, str], line: list[Row], told: list[Row], record: Record | None
     ) -> list[Version]:
         covered = {name for name in VALUES if any(row.values.get(name) is not None for row in told)}
-        value_at = self._record_value_at(line, told, record)
         carried: dict[str, Any] = dict.fromkeys(VALUES)
-        state: tuple[str, str, str] | None = None  # pipeline, stage, outcome of the stage when it was entered
+        place: tuple[str, str, str] | None = None  # pipeline, stage, outcome of the stage when it was entered
         status = removed = None
-        versions: list[Version] = []
+        replayed: list[Version] = []
         for row in line:
             carried |= {name: value for name, value in row.values.items() if value is not None}
             status = row.status or status
             removed = row.removed or removed
             if row.stage is not None:
                 stage = self._stage(deal[0], row.pipeline, row.stage, row.placed_at)
-                outcome = stage.outcome if stage else "open"
-                state = (row.pipeline or "default", row.stage, outcome)
-            if state is None:
-                continue
-            values = self._values(row, carried, covered, value_at, record)
-            version = Version(
-                deal,
-                row.placed_at,
-                _effective(state, status),
-                values,
-                removed,
-                row.known_on or self.business_date(row.placed_at),
-                row,
+                place = (row.pipeline or "default", row.stage, stage.outcome if stage else "open")
+            if place is not None:
+                state = _effective(place, status)
+                known_on = row.known_on or self.business_date(row.placed_at)
+                replayed.append(Version(deal, row.placed_at, state, dict(carried), removed, known_on, row))
+        versions: list[Version] = []
+        for index, version in enumerate(replayed):
+            stays_closed = all(later.state.status in CLOSED for later in replayed[index:])
+            is_read = record is not None and version.at >= self._read_at(deal, line, told, record)
+            version.values.update(
+                self._values_without_history(version.values, covered, stays_closed or is_read, record)
             )
             if not versions or _content(versions[-1]) != _content(version):
                 versions.append(version)
         return versions
 
-    def _record_value_at(self, line: list[Row], told: list[Row], record: Record | None) -> datetime | None:
-        """From when on the record's values hold that have no history: the closing, else the record."""
-        if record is None:
-            return None
-        staged = [row for row in line if row.stage is not None and row.extracted_at is not None]
-        pipeline = record.pipeline or self._only_pipeline(record.source, record.stage)
-        pipeline = pipeline or (staged[-1].pipeline if staged else "default")
-        outcome = self._outcome(record, pipeline)
-        if outcome in CLOSED and staged and staged[-1].told_state == (pipeline, record.stage):
-            return staged[-1].placed_at
-        base = self._record_at(record)
-        if outcome in CLOSED:
-            base = self._record_closed_at(record, outcome) or base
+    def _read_at(self, deal: tuple[str, str], line: list[Row], told: list[Row], record: Record) -> datetime:
+        """The instant from which an open deal's record is known to have held."""
         last = max((row.placed_at for row in told), default=None)
-        return max(instant for instant in (base, last, record.created_at) if instant is not None)
+        pipeline = record.pipeline or self._only_pipeline(record.source, record.stage)
+        staged = [row.pipeline for row in told if row.stage is not None]
+        pipeline = pipeline or (staged[-1] if staged else "default")
+        closing_at = self._closing_at(record, self._outcome(record, pipeline), pipeline, told)
+        instants = (self._record_at(record), last, record.created_at, closing_at)
+        return max(instant for instant in instants if instant is not None)
 
-    def _values(
-        self,
-        row: Row,
-        carried: dict[str, Any],
-        covered: set[str],
-        value_at: datetime | None,
-        record: Record | None,
+    def _values_without_history(
+        self, carried: dict[str, Any], covered: set[str], is_known: bool, record: Record | None
     ) -> dict[str, Any]:
-        values = {}
+        values = dict(carried)
         for name in VALUES:
-            if name in covered:
-                values[name] = carried[name]
-            elif record is not None and (
-                name in ("owner", "currency") or (value_at is not None and row.placed_at >= value_at)
-            ):
-                values[name] = getattr(record, name)
-            else:
-                values[name] = None
+            if name not in covered:
+                told = is_known or name in ("owner", "currency")
+                values[name] = getattr(record, name) if record is not None and told else None
         if values["currency"] is None:
             values["currency"] = (record.currency if record else None) or self.book.settings.currency
         return values
@@ -522,7 +524,7 @@ class Reference:
         versions = self.versions(deal)
         moves = [
             version
-            for before, version in zip([None, *versions[:-1]], versions, strict=True)
+            for before, version in zip([None, *versions], versions, strict=False)
             if before is None or before.state != version.state
         ]
         transient = _transients(
@@ -591,6 +593,19 @@ class Reference:
 
 def _place(stage: Stage) -> tuple[float, str]:
     return (stage.order if stage.order is not None else float("inf"), stage.stage_id)
+
+
+def _inserted(line: list[Row], row: Row, first: bool = False) -> list[Row]:
+    """The line with the row after (or before) all others of its instant."""
+    position = next(
+        (
+            index
+            for index, other in enumerate(line)
+            if (other.placed_at >= row.placed_at if first else other.placed_at > row.placed_at)
+        ),
+        len(line),
+    )
+    return [*line[:position], row, *line[position:]]
 
 
 def _disagree(rows: list[Row]) -> bool:

@@ -78,6 +78,12 @@ def test_crm_probability_adds_the_new_business_of_past_windows() -> None:
     assert parts(crm_probability(TODAY)) == (120.0, 100.0)
 
 
+def test_on_the_first_day_the_crm_probability_of_open_deals_is_all_there_is() -> None:
+    first_day = replace(NOTHING_KNOWN, closing=120.0)
+    assert parts(crm_probability(first_day)) == (120.0, 0.0)
+    assert crm_probability(replace(first_day, is_current_quarter=False)) is None
+
+
 def test_several_past_windows_count_by_their_size() -> None:
     small = PastWindow(np.array([100, 0]), np.array([1, 0]), np.array([0, 0]), 30.0)
     answer = pipeline_yield(replace(TODAY, past=(WINDOW, small)))

@@ -130,6 +130,21 @@ def test_a_correction_of_the_amount_after_the_win_counts_from_its_day(tmp_path: 
     assert won_in(book, "2025Q1", date(2025, 3, 25)) == 180
 
 
+def test_bookings_in_another_currency_take_the_rate_of_their_own_day(tmp_path: Path) -> None:
+    # 0.5 until 31 March 2025, 0.8 from 1 April: an edit in April does not re-rate a booking of March.
+    won = Move(date(2025, 3, 20), "won", "won", 200, date(2025, 3, 20), currency="USD")
+    edited = replace(won, day=date(2025, 4, 10), amount=300)
+    book = book_of(tmp_path, [EARLY, Deal("march", (MARCH.moves[0], won, edited))])
+    assert won_in(book, "2025Q1", date(2025, 3, 31)) == 100
+    assert won_in(book, "2025Q1", AS_OF) == 150
+
+
+def test_a_booking_without_exchange_rate_is_counted_and_not_priced(tmp_path: Path) -> None:
+    won = Move(date(2025, 5, 1), "won", "won", 200, date(2025, 5, 1), currency="GBP")
+    seen = outlook(book_of(tmp_path, [*BUSINESS, Deal("no rate", (won,))]), AS_OF, 0)
+    assert (seen.already_won, seen.already_won_without_amount) == (400_000, 1)
+
+
 def test_a_deal_won_ahead_of_its_close_date_is_no_booking_before_that_date(tmp_path: Path) -> None:
     ahead = Move(date(2025, 3, 20), "won", "won", 200, date(2025, 4, 10))
     book = book_of(tmp_path, [EARLY, Deal("march", (MARCH.moves[0], ahead))])
@@ -157,7 +172,7 @@ def test_a_win_recorded_after_the_grace_does_not_change_what_the_quarter_was_jud
 
 
 def test_a_booking_without_amount_is_counted_and_not_priced(tmp_path: Path) -> None:
-    book = book_of(tmp_path, [*BUSINESS, won_deal("no rate", date(2025, 4, 1), date(2025, 5, 1), None)])
+    book = book_of(tmp_path, [*BUSINESS, won_deal("no amount", date(2025, 4, 1), date(2025, 5, 1), None)])
     seen = outlook(book, AS_OF, 0)
     assert seen.already_won == 400_000
     assert seen.already_won_without_amount == 1

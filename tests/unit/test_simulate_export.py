@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import duckdb
@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dagster_project.contract import ENTITIES
+from dagster_project.extract.crm.files import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import load_settings
 from dagster_project.simulate import (
@@ -25,7 +26,7 @@ from dagster_project.simulate.__main__ import main
 from dagster_project.simulate.crm_export import BUSINESS_TABLES, EXPORTS
 
 EARLY, LATE = date(2024, 12, 20), date(2025, 2, 14)
-CONFIG = SimulationConfig(n_deals=2_500, seed=5, tail_days=60)
+CONFIG = SimulationConfig(n_deals=2_500, seed=5, tail_days=60, late_share=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +190,7 @@ def payloads(landing_dir: Path, entity: str) -> pd.DataFrame:
 
 
 def test_the_landing_holds_what_the_export_holds(world: World, late: Path, tmp_path: Path) -> None:
-    counts = write_landing(world, tmp_path, LATE)
+    counts = write_landing(world, Landing(tmp_path), LATE)
     for entity, headers in EXPORTS.items():
         fields = ENTITIES[entity].fields
         landed = payloads(tmp_path, entity)
@@ -209,8 +210,34 @@ def test_the_landing_holds_what_the_export_holds(world: World, late: Path, tmp_p
         )
 
 
+def records(landing_dir: Path, entity: str) -> list[tuple[str, dict[str, str | None]]]:
+    """Ids and fields of all landed records of an entity."""
+    rows = duckdb.connect().execute(
+        f"""select record_id, payload
+        from read_parquet('{landing_dir}/files/*/{entity}/*/*.parquet') order by all"""
+    )
+    fields = ENTITIES[entity].fields
+    landed = [(record, json.loads(text)) for record, text in rows.fetchall()]
+    return [(record, {field: payload[field] for field in fields}) for record, payload in landed]
+
+
+def test_landing_directly_gives_the_records_that_reading_the_files_gives(tmp_path: Path) -> None:
+    world = simulate(replace(CONFIG, n_deals=300))
+    write_crm_export(world, tmp_path / "data" / "example", LATE)
+    write_landing(world, Landing(tmp_path / "direct"), LATE)
+    bundled = load_settings(environ={}).config_path
+    (tmp_path / "pipeline.yaml").write_bytes(bundled.read_bytes())
+    settings = load_settings(config=tmp_path / "pipeline.yaml", data=tmp_path / "read", environ={})
+    for source in settings.all_sources():
+        extract_files(settings, source, datetime(2025, 2, 15, 4, tzinfo=UTC))
+    for entity in (*EXPORTS, *BUSINESS_TABLES):
+        read_from_files = records(settings.paths.landing, entity)
+        assert read_from_files
+        assert records(tmp_path / "direct", entity) == read_from_files, entity
+
+
 def test_the_landing_is_made_of_batches_that_the_pipeline_accepts(world: World, tmp_path: Path) -> None:
-    write_landing(world, tmp_path, LATE)
+    write_landing(world, Landing(tmp_path), LATE)
     landing = Landing(tmp_path)
     assert landing.set_aside_damaged() == []
     batches = {batch.manifest.stamp.entity: batch.manifest for batch in landing.batches()}
@@ -220,9 +247,9 @@ def test_the_landing_is_made_of_batches_that_the_pipeline_accepts(world: World, 
 
 
 def test_an_initial_load_and_a_later_delivery_give_the_later_state(world: World, tmp_path: Path) -> None:
-    write_landing(world, tmp_path / "once", LATE)
-    write_landing(world, tmp_path / "twice", EARLY)
-    delivered = write_landing(world, tmp_path / "twice", LATE, since=EARLY)
+    write_landing(world, Landing(tmp_path / "once"), LATE)
+    write_landing(world, Landing(tmp_path / "twice"), EARLY)
+    delivered = write_landing(world, Landing(tmp_path / "twice"), LATE, since=EARLY)
     assert 0 < delivered["deals"] < 600
     for entity in ("deals", "stage_history", "stages", "quotas", "fx_rates"):
         once, twice = payloads(tmp_path / "once", entity), payloads(tmp_path / "twice", entity)
@@ -233,7 +260,7 @@ def test_an_initial_load_and_a_later_delivery_give_the_later_state(world: World,
 
 def test_parts_land_as_batches_of_their_own(tmp_path: Path) -> None:
     config = replace(CONFIG, n_deals=500, deals_per_part=250)
-    counts = write_landing(simulate_in_parts(config), tmp_path, LATE)
+    counts = write_landing(simulate_in_parts(config), Landing(tmp_path), LATE)
     batches = Landing(tmp_path).batches("crm_export", "deals")
     assert len(batches) == 2
     assert sum(batch.manifest.rows for batch in batches) == counts["deals"]

@@ -66,7 +66,7 @@ create or replace temp macro day_of(x, zone, business_zone) as
         when date_trunc('day', clock(x)) = clock(x) then cast(clock(x) as date)
         else cast(timezone(business_zone, timezone(zone, clock(x))) as date)
     end;
-create or replace temp macro in_range(d) as case when year(d) between 1980 and 2199 then d end;
+create or replace temp macro in_range(x) as case when x between '1980' and '2200' then x end;
 create or replace temp macro decimal_text(x) as
     case when abs(try_cast(x as decimal(38, 9))) < 1e17 then
         rtrim(rtrim(cast(try_cast(x as decimal(38, 9)) as varchar), '0'), '.')
@@ -103,9 +103,12 @@ class Casting:
         connection.execute("set timezone = 'UTC'")
         connection.execute(_MACROS)
 
+    def prepared(self, kind: Kind, raw: str) -> str:
+        """SQL for the form of the column `raw` (already clean) that `value` reads."""
+        return self._dated(raw) if kind in ("date", "instant") else raw
+
     def value(self, kind: Kind, raw: str) -> str:
-        """SQL for the canonical text of the column `raw` (already clean); null when it cannot be read."""
-        dated = self._dated(raw)
+        """SQL for the canonical text of the column `raw`, which is prepared; null when it cannot be read."""
         zones = f"'{self.zone}', '{self.business_zone}'"
         expressions: dict[Kind, str] = {
             "text": raw,
@@ -113,8 +116,8 @@ class Casting:
             "integer": f"case when regexp_full_match({raw}, '[+-]?\\d+(\\.0+)?') then "
             f"cast(try_cast({raw} as bigint) as varchar) end",
             "probability": f"share_text(decimal_text(rtrim({self._number(raw)}, ' %')))",
-            "date": f"cast(in_range(day_of({dated}, {zones})) as varchar)",
-            "instant": f"cast(in_range(instant_of({dated}, {zones})) as varchar)",
+            "date": f"cast(day_of({raw}, {zones}) as varchar)",
+            "instant": f"cast(instant_of({raw}, {zones}) as varchar)",
             "boolean": f"flag_text({raw})",
             "outcome": f"outcome_text(label({raw}))",
             "status": f"status_text(label({raw}))",
@@ -122,9 +125,13 @@ class Casting:
         }
         return expressions[kind]
 
-    def is_day_only(self, raw: str) -> str:
-        """SQL that tells whether an instant was given as a date alone."""
-        return f"is_pure_date({self._dated(raw)})"
+    def checked(self, kind: Kind, value: str) -> str:
+        """SQL for `value`, or null where it is out of range."""
+        return f"in_range({value})" if kind in ("date", "instant") else value
+
+    def is_day_only(self, prepared: str) -> str:
+        """SQL that tells whether a prepared instant was given as a date alone."""
+        return f"is_pure_date({prepared})"
 
     def reason(self, kind: Kind, raw: str) -> str:
         """SQL for why `raw` could not be read; evaluated for rejected rows only."""

@@ -30,7 +30,8 @@ final as (
     count(probability) > 0 as has_probability,
     max(case when is_late then 1 else 0 end) = 1 as has_late_changes,
     min(first_extracted_at) as first_extracted_at,
-    min(known_on) as first_known_on
+    {{ first_value_by("case when is_late then known_on else date '1900-01-01' end", place, 'stage_id is not null') }} as first_known_on,
+    {{ first_value_by('is_initial_load', place, 'stage_id is not null') }} as is_first_of_initial_load
   from instants
   group by deal_sk
 )

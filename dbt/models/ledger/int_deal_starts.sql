@@ -23,6 +23,8 @@ deals as (
     history.last_stage_id,
     history.last_pipeline_id,
     history.last_status,
+    history.first_known_on,
+    history.is_first_of_initial_load,
     coalesce(history.has_amount, false) as has_amount,
     coalesce(history.has_currency, false) as has_currency,
     coalesce(history.has_close_date, false) as has_close_date,
@@ -46,18 +48,34 @@ deals as (
 starts as (
   select
     *,
-    coalesce(first_from_stage_id is not null
-    and (first_from_stage_id <> first_stage_id or coalesce(first_from_pipeline_id, '') <> coalesce(first_pipeline_id, '')), false) as starts_with_move,
+    -- an old value tells the stage at creation, also where the first row repeats it later
+    coalesce(
+      first_from_stage_id is not null
+      and (first_from_stage_id <> first_stage_id or first_from_pipeline_id <> first_pipeline_id or first_gap_us > 0),
+      false
+    ) as starts_with_old_value,
+    first_from_stage_id is null and coalesce(first_gap_us > 0 and first_gap_us <= entry_tolerance_us, false) as starts_within_tolerance,
     coalesce(
       {{ business_date('first_placed_at', 'time_zone') }} = created_on and (is_created_date_only or first_time_precision = 'day'),
       false
     ) as starts_on_creation_day,
-    case
-      when record_outcome <> 'open' and not coalesce(last_stage_id = stage_id and last_pipeline_id = pipeline_id, false)
-        then greatest(coalesce(record_closed_at, record_at), coalesce(last_placed_at, record_closed_at, record_at), coalesce(created_at, record_closed_at, record_at))
-      else greatest(record_at, coalesce(last_placed_at, record_at), coalesce(created_at, record_at))
-    end as record_placed_at
+    coalesce(
+      record_outcome <> 'open' and last_stage_id = stage_id and last_pipeline_id = pipeline_id
+      and (is_stage_closed or last_status = record_outcome),
+      false
+    ) as is_closed_by_history
   from deals
+),
+
+-- greatest passes nulls over
+ends as (
+  select
+    *,
+    case
+      when record_outcome <> 'open' and record_closed_at is not null and not is_closed_by_history
+        then greatest(record_closed_at, last_stage_placed_at, created_at)
+    end as closing_placed_at
+  from starts
 ),
 
 final as (
@@ -77,13 +95,14 @@ final as (
     created_at,
     record_closed_at,
     modified_at,
-    record_placed_at,
-    -- from when the record's values hold where the history tells none: a closed deal's from its closing
-    case
-      when record_outcome <> 'open' and last_stage_id = stage_id and last_pipeline_id = pipeline_id
-        then last_stage_placed_at
-      else record_placed_at
-    end as record_value_at,
+    closing_placed_at,
+    greatest(record_at, last_placed_at, created_at, closing_placed_at) as record_placed_at,
+    is_record_of_initial_load,
+    is_deal_of_initial_load,
+    record_known_on,
+    deal_known_on,
+    first_known_on,
+    is_first_of_initial_load,
     is_record_stale,
     removed_at,
     removed_reason,
@@ -93,8 +112,8 @@ final as (
     first_place_in_instant,
     first_from_pipeline_id,
     first_from_stage_id,
-    starts_with_move,
-    first_from_stage_id is null and coalesce(first_gap_us > 0 and first_gap_us <= entry_tolerance_us, false) as starts_within_tolerance,
+    starts_with_old_value,
+    starts_within_tolerance,
     not starts_on_creation_day and case
       when first_from_stage_id is not null then created_at is null
       else coalesce(first_gap_us > entry_tolerance_us, false)
@@ -106,7 +125,7 @@ final as (
     has_forecast_category,
     has_probability,
     time_zone
-  from starts
+  from ends
 )
 
 select * from final

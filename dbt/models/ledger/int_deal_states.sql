@@ -12,6 +12,7 @@ carried_forward as (
   select
     deal_sk,
     placed_at,
+    line_part,
     recorded_at,
     place_in_instant,
     order_uncertain,
@@ -42,17 +43,17 @@ carried_forward as (
   from time_line
   window deal_so_far as (
     partition by deal_sk
-    order by placed_at, recorded_at, place_in_instant
+    order by placed_at, line_part, recorded_at, place_in_instant
     rows between unbounded preceding and current row
   )
 ),
 
--- a field without a history is known from the record only: for a closed deal from its closing on,
--- for an open one from the day the record was read; never before (the outcome would leak into past days)
-completed as (
+-- the status of a closed deal in an open stage makes a stage of its own
+stated as (
   select
     line.deal_sk,
     line.placed_at,
+    line.line_part,
     line.recorded_at,
     line.place_in_instant,
     line.order_uncertain,
@@ -66,7 +67,7 @@ completed as (
     line.change_source,
     line.time_precision,
     line.is_bulk_flagged,
-    coalesce(line.known_on, {{ business_date('line.placed_at', 'starts.time_zone') }}) as known_on,
+    line.known_on,
     line.is_initial_load,
     line.pipeline_id,
     case
@@ -84,32 +85,79 @@ completed as (
       else 'open'
     end as status,
     line.stage_outcome,
+    line.amount_native,
+    line.currency,
+    line.close_date,
+    line.owner_id,
+    line.forecast_category,
+    line.probability,
+    line.removed_reason
+  from carried_forward as line
+  where line.stage_id is not null
+),
+
+-- a field without a history is known from the record only: for a closed deal from its last closing on,
+-- for an open one from the day the record was read; never before (the outcome would leak into past days)
+settled as (
+  select
+    *,
+    max(case when status = 'open' then 1 else 0 end) over (
+      partition by deal_sk
+      order by placed_at, line_part, recorded_at, place_in_instant
+      rows between current row and unbounded following
+    ) = 0 as stays_closed
+  from stated
+),
+
+completed as (
+  select
+    line.deal_sk,
+    line.placed_at,
+    line.line_part,
+    line.recorded_at,
+    line.place_in_instant,
+    line.order_uncertain,
+    line.is_clamped,
+    line.inference_rule,
+    line.is_left_truncated,
+    line.reported_from_pipeline_id,
+    line.reported_from_stage_id,
+    line.source_event_id,
+    line.changed_by,
+    line.change_source,
+    line.time_precision,
+    line.is_bulk_flagged,
+    line.known_on,
+    line.is_initial_load,
+    line.pipeline_id,
+    line.stage_id,
+    line.stage_rank,
+    line.status,
+    line.stage_outcome,
     case
       when starts.has_amount then line.amount_native
-      when line.placed_at >= starts.record_value_at then starts.amount_native
+      when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.amount_native
     end as amount_native,
     coalesce(case when starts.has_currency then line.currency end, starts.currency) as currency,
     case
       when starts.has_close_date then line.close_date
-      when line.placed_at >= starts.record_value_at then starts.close_date
+      when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.close_date
     end as close_date,
     case when starts.has_owner then line.owner_id else starts.owner_id end as owner_id,
     case
       when starts.has_forecast_category then line.forecast_category
-      when line.placed_at >= starts.record_value_at then starts.forecast_category
+      when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.forecast_category
     end as forecast_category,
     case
       when starts.has_probability then line.probability
-      when line.placed_at >= starts.record_value_at then starts.probability
+      when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.probability
     end as probability,
     line.removed_reason,
     starts.has_amount,
     starts.has_close_date,
     starts.time_zone
-  from carried_forward as line
-  inner join starts
-    on line.deal_sk = starts.deal_sk
-  where line.stage_id is not null
+  from settled as line
+  inner join starts on line.deal_sk = starts.deal_sk
 ),
 
 compared as (
@@ -124,7 +172,7 @@ compared as (
       'forecast_category', 'probability', 'removed_reason'
     ]) }}) over deal_line as previous_values
   from completed
-  window deal_line as (partition by deal_sk order by placed_at, recorded_at, place_in_instant)
+  window deal_line as (partition by deal_sk order by placed_at, line_part, recorded_at, place_in_instant)
 ),
 
 flagged as (
@@ -184,7 +232,7 @@ final as (
     is_new_version
   from flagged
   where is_new_version
-  window deal_line as (partition by deal_sk order by placed_at, recorded_at, place_in_instant)
+  window deal_line as (partition by deal_sk order by placed_at, line_part, recorded_at, place_in_instant)
 )
 
 select * from final

@@ -30,6 +30,7 @@ told_changes as (
   select
     deal_sk,
     case when is_first and starts_within_tolerance then created_at else placed_at end as placed_at,
+    0 as line_part,
     recorded_at,
     place_in_instant,
     order_uncertain,
@@ -67,61 +68,87 @@ inferred_entries as (
     deal_sk,
     case when created_at is not null then created_at else record_placed_at end as placed_at,
     case
-      when starts_with_move then first_from_pipeline_id
+      when starts_with_old_value then first_from_pipeline_id
       else pipeline_id
     end as pipeline_id,
     case
-      when starts_with_move then first_from_stage_id
+      when starts_with_old_value then first_from_stage_id
       when record_outcome = 'open' then stage_id
       else '(open)'
     end as stage_id,
     case
-      when starts_with_move then 'created_at_from_old_value'
+      when starts_with_old_value then 'created_at_from_old_value'
       when created_at is null then 'snapshot_first_seen'
       when record_outcome = 'open' then 'created_at_current_stage'
       else 'created_at_unrecorded_stage'
     end as inference_rule,
-    case when created_at is null then 'day' else 'event' end as time_precision
+    case when created_at is null then 'day' else 'event' end as time_precision,
+    case when starts_with_old_value then first_known_on else deal_known_on end as told_known_on,
+    case when starts_with_old_value then is_first_of_initial_load else is_deal_of_initial_load end as is_initial_load,
+    time_zone
   from starts
-  where (starts_with_move and created_at is not null)
+  where (starts_with_old_value and created_at is not null)
     or (
       stage_rows = 0 and stage_id is not null
-      and (record_outcome = 'open' or created_at < record_placed_at)
+      and (record_outcome = 'open' or created_at < coalesce(closing_placed_at, record_placed_at))
     )
+),
+
+-- a closing that only the record tells, and the record itself
+record_rows as (
+  select
+    starts.*,
+    closing_placed_at as placed_at,
+    1 as line_part
+  from starts
+  where has_record and not is_record_stale and closing_placed_at is not null
+  union all
+  select
+    starts.*,
+    record_placed_at as placed_at,
+    2 as line_part
+  from starts
+  where has_record and not is_record_stale
 ),
 
 current_records as (
   select
     deal_sk,
-    record_placed_at as placed_at,
+    placed_at,
+    line_part,
     case when stage_rows = 0 or stage_id is not null then pipeline_id end as pipeline_id,
     case when stage_rows = 0 and stage_id is null then '(open)' else stage_id end as stage_id,
-    amount_native,
-    currency,
-    close_date,
-    owner_id,
+    case when line_part = 2 then amount_native end as amount_native,
+    case when line_part = 2 then currency end as currency,
+    case when line_part = 2 then close_date end as close_date,
+    case when line_part = 2 then owner_id end as owner_id,
     record_outcome as status,
-    forecast_category,
-    probability,
+    case when line_part = 2 then forecast_category end as forecast_category,
+    case when line_part = 2 then probability end as probability,
     case
-      when record_outcome <> 'open' and record_closed_at is not null then 'closed_at'
+      when line_part = 1 then 'closed_at'
       when stage_rows = 0 and created_at is null then 'snapshot_first_seen'
       else 'current_stage'
     end as inference_rule,
     case
-      when record_closed_at = {{ utc_instant(business_date('record_closed_at', 'time_zone'), 'time_zone') }} then 'day'
-      when record_closed_at is null and modified_at is null then 'day'
+      when line_part = 1 and record_closed_at = {{ utc_instant(business_date('record_closed_at', 'time_zone'), 'time_zone') }} then 'day'
+      when line_part = 2 and modified_at is null then 'day'
       else 'event'
-    end as time_precision
-  from starts
-  where has_record and not is_record_stale
+    end as time_precision,
+    record_known_on as told_known_on,
+    is_record_of_initial_load as is_initial_load,
+    time_zone
+  from record_rows
 ),
 
 removals as (
   select
     deal_sk,
     greatest(removed_at, coalesce(first_placed_at, created_at, removed_at)) as placed_at,
-    removed_reason
+    removed_reason,
+    record_known_on as told_known_on,
+    is_record_of_initial_load as is_initial_load,
+    time_zone
   from starts
   where removed_at is not null
 ),
@@ -132,8 +159,9 @@ time_line as (
   select
     inferred_entries.deal_sk,
     inferred_entries.placed_at,
+    -1 as line_part,
     inferred_entries.placed_at as recorded_at,
-    -1 as place_in_instant,
+    0 as place_in_instant,
     false as order_uncertain,
     false as is_clamped,
     inferred_entries.inference_rule,
@@ -154,16 +182,20 @@ time_line as (
     case when inferred_entries.inference_rule = 'created_at_from_old_value' then 'history' else 'snapshot' end as change_source,
     inferred_entries.time_precision,
     false as is_bulk_flagged,
-    null as known_on,
-    true as is_initial_load,
+    greatest(
+      {{ business_date('inferred_entries.placed_at', 'inferred_entries.time_zone') }},
+      inferred_entries.told_known_on
+    ) as known_on,
+    inferred_entries.is_initial_load,
     null as removed_reason
   from inferred_entries
   union all
   select
     deal_sk,
     placed_at,
+    line_part,
     placed_at as recorded_at,
-    1000000 as place_in_instant,
+    0 as place_in_instant,
     false as order_uncertain,
     false as is_clamped,
     inference_rule,
@@ -184,16 +216,17 @@ time_line as (
     'snapshot' as change_source,
     time_precision,
     false as is_bulk_flagged,
-    null as known_on,
-    true as is_initial_load,
+    greatest({{ business_date('placed_at', 'time_zone') }}, told_known_on) as known_on,
+    is_initial_load,
     null as removed_reason
   from current_records
   union all
   select
     deal_sk,
     placed_at,
+    3 as line_part,
     placed_at as recorded_at,
-    2000000 as place_in_instant,
+    0 as place_in_instant,
     false as order_uncertain,
     false as is_clamped,
     null as inference_rule,
@@ -214,8 +247,8 @@ time_line as (
     'snapshot' as change_source,
     'event' as time_precision,
     false as is_bulk_flagged,
-    null as known_on,
-    true as is_initial_load,
+    greatest({{ business_date('placed_at', 'time_zone') }}, told_known_on) as known_on,
+    is_initial_load,
     removed_reason
   from removals
 ),
@@ -224,6 +257,7 @@ final as (
   select
     time_line.deal_sk,
     time_line.placed_at,
+    cast(time_line.line_part as int) as line_part,
     time_line.recorded_at,
     cast(time_line.place_in_instant as int) as place_in_instant,
     time_line.order_uncertain,

@@ -26,18 +26,30 @@ ranked as (
         coalesce(modified_at, last_extracted_at) desc,
         last_extracted_at desc,
         batch_id desc,
-        stage_id,
-        amount_native
-    ) as newest_first
+        stage_id nulls last,
+        status nulls last,
+        amount_native nulls last,
+        close_date nulls last,
+        closed_at nulls last,
+        owner_id nulls last,
+        created_at nulls last,
+        deal_name nulls last
+    ) as newest_first,
+    min(first_extracted_at) over (partition by source_relation, deal_id) as deal_first_extracted_at,
+    max(case when is_initial_load then 1 else 0 end) over (partition by source_relation, deal_id) = 1 as is_deal_of_initial_load
   from {{ ref('stg_deals') }}
 ),
 
 records as (
   select
     ranked.*,
-    coalesce(ranked.data_as_of, first_runs.first_as_of) as seen_on
+    coalesce(ranked.data_as_of, first_runs.first_as_of) as seen_on,
+    case when not ranked.is_initial_load then known.known_on end as record_known_on,
+    case when not ranked.is_deal_of_initial_load then deal_known.known_on end as deal_known_on
   from ranked
   left join first_runs on ranked.first_extracted_at = first_runs.first_extracted_at
+  left join {{ ref('int_known_on') }} as known on ranked.first_extracted_at = known.first_extracted_at
+  left join {{ ref('int_known_on') }} as deal_known on ranked.deal_first_extracted_at = deal_known.first_extracted_at
   where ranked.newest_first = 1
 ),
 
@@ -79,13 +91,27 @@ stage_pipelines as (
   having count(*) = 1
 ),
 
+-- where the record names no pipeline, the one its history ends in
+told_pipelines as (
+  select
+    events.source_relation,
+    events.deal_id,
+    {{ last_value_by('events.pipeline_id', ['events.event_at', 'coalesce(events.sequence_number, 0)', 'events.pipeline_id'], 'events.stage_id is not null and events.pipeline_id is not null') }} as pipeline_id
+  from {{ ref('stg_deal_events') }} as events
+  inner join records
+    on events.source_relation = records.source_relation
+      and events.deal_id = records.deal_id
+      and records.pipeline_id is null
+  group by events.source_relation, events.deal_id
+),
+
 resolved as (
   select
     deals.source_relation,
     deals.deal_id,
     deals.has_record,
     records.deal_name,
-    coalesce(records.pipeline_id, stage_pipelines.pipeline_id, 'default') as pipeline_id,
+    coalesce(records.pipeline_id, stage_pipelines.pipeline_id, told_pipelines.pipeline_id, 'default') as pipeline_id,
     records.stage_id,
     case
       when lower(records.status) like '%won%' then 'won'
@@ -97,11 +123,16 @@ resolved as (
     records.currency,
     records.created_at,
     records.close_date,
-    records.closed_at,
+    -- what lies in the future counts from the extraction
+    least(records.closed_at, records.first_extracted_at) as closed_at,
     records.modified_at,
     records.seen_on,
     records.last_extracted_at,
-    coalesce(records.modified_at, {{ utc_instant('records.seen_on', 'context.time_zone') }}) as record_at,
+    records.is_initial_load as is_record_of_initial_load,
+    records.is_deal_of_initial_load,
+    records.record_known_on,
+    records.deal_known_on,
+    coalesce(least(records.modified_at, records.first_extracted_at), {{ utc_instant('records.seen_on', 'context.time_zone') }}) as record_at,
     coalesce(owners.member_id, records.owner_id) as owner_id,
     coalesce(accounts.member_id, records.account_id) as account_id,
     coalesce(products.member_id, records.product_id) as product_id,
@@ -129,6 +160,9 @@ resolved as (
   left join stage_pipelines
     on records.source_relation = stage_pipelines.source_relation
       and records.stage_id = stage_pipelines.stage_id
+  left join told_pipelines
+    on deals.source_relation = told_pipelines.source_relation
+      and deals.deal_id = told_pipelines.deal_id
   left join {{ ref('int_lookup') }} as owners
     on owners.entity = 'owner'
       and records.source_relation = owners.source_relation
@@ -157,6 +191,7 @@ final as (
       when resolved.record_status in ('won', 'lost', 'closed_other') then resolved.record_status
       else coalesce(current_stages.outcome, resolved.record_status, case when resolved.stage_id is not null then 'open' end)
     end as record_outcome,
+    coalesce(current_stages.outcome <> 'open', false) as is_stage_closed,
     resolved.amount_native,
     resolved.currency,
     resolved.created_at,
@@ -173,6 +208,10 @@ final as (
     resolved.record_at,
     resolved.seen_on,
     resolved.last_extracted_at,
+    resolved.is_record_of_initial_load,
+    resolved.is_deal_of_initial_load,
+    resolved.record_known_on,
+    resolved.deal_known_on,
     resolved.owner_id,
     resolved.account_id,
     resolved.product_id,

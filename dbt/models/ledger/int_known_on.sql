@@ -1,8 +1,8 @@
 -- known_on = the day after the last nightly run that did not have the batch yet: what a reader could have known when.
 with batches as (
-  select first_extracted_at
-  from {{ ref('stg_deal_events') }}
-  group by first_extracted_at
+  select first_extracted_at from {{ ref('stg_deal_events') }}
+  union
+  select first_extracted_at from {{ ref('stg_deals') }}
 ),
 
 nightly as (

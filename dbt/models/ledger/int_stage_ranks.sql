@@ -7,7 +7,15 @@ pipelines_seen as (
   select
     source_relation,
     coalesce(pipeline_id, 'default') as pipeline_id
-  from {{ ref('stg_deals') }}
+  from (
+    select source_relation, pipeline_id from {{ ref('stg_deals') }}
+    union all
+    select source_relation, pipeline_id from {{ ref('stg_deal_events') }}
+    where pipeline_id is not null
+    union all
+    select source_relation, from_pipeline_id as pipeline_id from {{ ref('stg_deal_events') }}
+    where from_pipeline_id is not null
+  ) as rows_with_pipelines
   group by source_relation, coalesce(pipeline_id, 'default')
 ),
 

@@ -1,8 +1,12 @@
 -- The order of changes recorded at one instant. Only instants whose rows disagree come here.
 -- First a walk old value -> new value that uses every row once (preferably one that starts at the state before),
--- then the source's sequence, then a row equal to the state before, then stage rank with closed stages last.
+-- then the source's sequence, then a row equal to the state before, then stage rank, unknown stages, closed stages.
 with recursive events as (
-  select * from {{ ref('int_deal_events') }}
+  select
+    *,
+    case when stage_id is not null then concat(pipeline_id, '|', stage_id) end as state,
+    case when from_stage_id is not null then concat(from_pipeline_id, '|', from_stage_id) end as from_state
+  from {{ ref('int_deal_events') }}
 ),
 
 instants as (
@@ -13,7 +17,7 @@ instants as (
     count(stage_id) as stage_rows,
     count(*) as all_rows,
     count(distinct sequence_number) as sequences,
-    coalesce(min(concat(pipeline_id, '|', stage_id)) <> max(concat(pipeline_id, '|', stage_id)), false) as has_stage_conflict,
+    coalesce(min(state) <> max(state), false) as has_stage_conflict,
     coalesce(min(amount_native) <> max(amount_native), false)
     or coalesce(min(close_date) <> max(close_date), false)
     or coalesce(min(owner_id) <> max(owner_id), false)
@@ -34,7 +38,7 @@ instants_before as (
     tied.deal_sk,
     tied.placed_at,
     tied.recorded_at,
-    max(events.recorded_at) as before_recorded_at
+    max({{ packed(['events.placed_at', 'events.recorded_at']) }}) as before_instant
   from tied
   inner join events
     on tied.deal_sk = events.deal_sk
@@ -48,21 +52,19 @@ states_before as (
     instants_before.deal_sk,
     instants_before.placed_at,
     instants_before.recorded_at,
-    min(concat(events.pipeline_id, '|', events.stage_id)) as state_before
+    min(events.state) as state_before
   from instants_before
   inner join events
     on instants_before.deal_sk = events.deal_sk
-      and instants_before.before_recorded_at = events.recorded_at
+      and instants_before.before_instant = {{ packed(['events.placed_at', 'events.recorded_at']) }}
       and events.stage_id is not null
   group by instants_before.deal_sk, instants_before.placed_at, instants_before.recorded_at
-  having min(concat(events.pipeline_id, '|', events.stage_id)) = max(concat(events.pipeline_id, '|', events.stage_id))
+  having min(events.state) = max(events.state)
 ),
 
 numbered as (
   select
     events.*,
-    concat(events.pipeline_id, '|', events.stage_id) as state,
-    concat(events.from_pipeline_id, '|', events.from_stage_id) as from_state,
     states_before.state_before,
     tied.stage_rows,
     tied.all_rows,
@@ -70,18 +72,27 @@ numbered as (
     row_number() over (
       partition by events.deal_sk, events.placed_at, events.recorded_at
       order by
-        case when events.stage_id is null then 1 else 0 end,
         events.sequence_number nulls last,
-        case when concat(events.pipeline_id, '|', events.stage_id) = states_before.state_before then 0 else 1 end,
+        case when events.stage_id is null then 1 else 0 end,
+        case when events.state = states_before.state_before then 0 else 1 end,
+        case when ranks.outcome in ('won', 'lost', 'closed_other') then 1 else 0 end,
         ranks.stage_rank nulls last,
         events.stage_id nulls last,
+        events.pipeline_id nulls last,
         events.from_stage_id nulls last,
+        events.from_pipeline_id nulls last,
         events.source_event_id nulls last,
         events.amount_native nulls last,
         events.close_date nulls last,
         events.owner_id nulls last,
         events.status nulls last,
         events.changed_by nulls last,
+        events.currency nulls last,
+        events.forecast_category nulls last,
+        events.probability nulls last,
+        events.time_precision,
+        events.change_source,
+        events.is_bulk_flagged,
         events.first_extracted_at
     ) as row_in_instant
   from tied

@@ -1,5 +1,5 @@
 -- Names that deals write and no file knows, with the one known name that differs only in case, spaces or punctuation.
-{%- macro bare(name) -%}translate(lower({{ name }}), ' -_./,;:&()+#"''', ''){%- endmacro %}
+{%- set left_out = "' -_./,;:&()+#''\"'" %}
 with known as (
   select 'product' as entity, source_relation, '(any)' as scope_id, product as known_name
   from {{ ref('dim_product') }}
@@ -48,7 +48,7 @@ final as (
     on unknown.entity = known.entity
       and unknown.source_relation = known.source_relation
       and unknown.scope_id = known.scope_id
-      and {{ bare('unknown.written_name') }} = {{ bare('known.known_name') }}
+      and translate(lower(unknown.written_name), {{ left_out }}, '') = translate(lower(known.known_name), {{ left_out }}, '')
   group by unknown.source_relation, unknown.entity, unknown.written_name
 )
 

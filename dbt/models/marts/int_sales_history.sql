@@ -20,6 +20,7 @@ final as (
     source_relation,
     least(coalesce(first_start_on, first_outcome_on), coalesce(first_outcome_on, first_start_on)) as first_known_on,
     first_outcome_on,
+    coalesce(first_close_on, first_outcome_on) as first_close_on,
     cycle_p90_days,
     -- closes may have gone unrecorded until the first one that is: only the day after it is sure
     greatest(

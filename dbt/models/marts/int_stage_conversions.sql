@@ -68,7 +68,7 @@ left_in_period as (
     {{ last_value_by('way', ['visit_seq'], "way in ('advanced', 'lost')") }} as decided_way,
     coalesce(
       {{ last_value_by('owner_key', ['visit_seq'], "way in ('advanced', 'lost')") }},
-      max(owner_key)
+      {{ last_value_by('owner_key', ['visit_seq'], 'owner_key is not null') }}
     ) as owner_key,
     max(case when way = 'backward' then 1 else 0 end) as deals_backward,
     max(case when way = 'pipeline_switch' then 1 else 0 end) as deals_switched,

@@ -29,13 +29,21 @@ segmented as (
     and (variant = 'any' or metric = 'stage_to_won')
 ),
 
+-- a deal's main product, not its line items: those come with progress, and every product would beat the whole
 segments as (
   select
     deal_key,
     segment_type,
     segment
   from {{ ref('int_deal_segments') }}
-  where segment_type in ('owner', 'team', 'region', 'product', 'industry')
+  where segment_type in ('owner', 'team', 'region', 'industry')
+  union all
+  select
+    deals.deal_key,
+    'product' as segment_type,
+    products.product as segment
+  from {{ ref('fct_deals') }} as deals
+  inner join {{ ref('dim_product') }} as products on deals.product_key = products.product_key
 ),
 
 cells as (
@@ -132,7 +140,7 @@ counted as (
   cross join context
 ),
 
--- a stage that deals were only ever found in has no entries to count from
+-- a stage that deals were only ever found in has no entries to count from; one that all deals skipped lacks nothing
 dated_stages as (
   select
     stage_key,
@@ -147,11 +155,11 @@ rated as (
     context.as_of,
     context.min_sample,
     context.definition_version,
-    dated_stages.has_entry_dates,
+    coalesce(dated_stages.has_entry_dates, true) as has_entry_dates,
     counted.conversion_denominator < context.min_sample as sample_too_small
   from counted
   cross join context
-  inner join dated_stages on counted.stage_key = dated_stages.stage_key
+  left join dated_stages on counted.stage_key = dated_stages.stage_key
 ),
 
 final as (

@@ -1,0 +1,16 @@
+"""One build for all tests of this folder: hand-written cases and a simulated CRM, through dbt."""
+
+import pytest
+
+from tests.marts.marts_bench import Marts, build_marts
+from tests.marts.stage_cases import AS_OF, cases_book
+
+
+@pytest.fixture(scope="session")
+def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
+    return build_marts(
+        cases_book(),
+        tmp_path_factory.mktemp("marts"),
+        AS_OF,
+        ["mart_pipeline_daily", "mart_stage_conversion", "mart_stage_durations"],
+    )

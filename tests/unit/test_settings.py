@@ -1,0 +1,192 @@
+"""What pipeline.yaml may say, and what a wrong one prints."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dagster_project.settings import ConfigError, Settings, load_settings
+
+GOOD = """\
+business:
+  name: Example Ltd
+  time_zone: Europe/Amsterdam
+  currency: EUR
+sources:
+  - name: export
+    type: files
+    deals:
+      path: exports/deals*.csv
+      columns: {deal_id: ID, stage: Stage, amount: Amount, currency: {value: EUR}}
+    stage_entered: {Meeting: met on}
+    stages:
+      - {name: Meeting, order: 1}
+      - {name: No, outcome: lost}
+"""
+
+
+def load(tmp_path: Path, text: str = GOOD, **environ: str) -> Settings:
+    config = tmp_path / "pipeline.yaml"
+    config.write_text(text, encoding="utf-8")
+    return load_settings(config, tmp_path / "data", environ)
+
+
+def problems(tmp_path: Path, text: str, **environ: str) -> list[tuple[int, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environ)
+    return [(problem.line, f"{problem.key}: {problem.message}") for problem in caught.value.problems]
+
+
+def test_paths_lie_beside_the_configuration_and_under_the_data_folder(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert settings.sources[0].deals.path == str(tmp_path / "exports/deals*.csv")
+    assert settings.paths.published_file == tmp_path / "data/published/marts.duckdb"
+
+
+def test_a_column_is_a_header_or_a_constant(tmp_path: Path) -> None:
+    columns = load(tmp_path).sources[0].deals.columns
+    assert (columns["amount"].header, columns["amount"].value) == ("Amount", None)
+    assert (columns["currency"].header, columns["currency"].value) == (None, "EUR")
+
+
+def test_names_keep_their_text_where_yaml_would_see_a_truth_value(tmp_path: Path) -> None:
+    assert [line.name for line in load(tmp_path).sources[0].stage_lines()] == ["Meeting", "No"]
+
+
+def test_what_is_left_out_has_the_documented_default(tmp_path: Path) -> None:
+    settings = load(tmp_path)
+    assert settings.business.as_of == "latest"
+    assert (settings.business.fiscal_year_start_month, settings.business.week_start_number) == (1, 1)
+    assert (settings.metrics.min_sample, settings.metrics.dates.won) == (20, "close_date")
+    assert settings.metrics.definition_version == "default"
+
+
+def test_a_changed_definition_has_a_version_of_its_own(tmp_path: Path) -> None:
+    same = load(tmp_path, GOOD + "metrics: {min_sample: 20}\n").metrics
+    other = load(tmp_path, GOOD + "metrics: {cycle: {from: stage}}\n").metrics
+    assert same.definition_version == "default"
+    assert other.changes() == {"cycle": {"from": "stage"}}
+    assert other.definition_version != "default"
+
+
+def test_the_environment_names_the_files_and_the_day(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.yaml").write_text(GOOD)
+    environ = {
+        "STAGELEDGER_CONFIG": str(tmp_path / "pipeline.yaml"),
+        "STAGELEDGER_DATA": str(tmp_path / "elsewhere"),
+        "STAGELEDGER_AS_OF": "2026-03-31",
+    }
+    settings = load_settings(environ=environ)
+    assert settings.paths.root == tmp_path / "elsewhere"
+    assert (settings.business.as_of, settings.as_of_is_manual) == (date(2026, 3, 31), True)
+
+
+def test_a_day_in_the_file_is_no_manual_run(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD.replace("currency: EUR\n", "currency: EUR\n  as_of: 2026-03-31\n", 1))
+    assert (settings.business.as_of, settings.as_of_is_manual) == (date(2026, 3, 31), False)
+
+
+def test_a_manual_day_that_is_no_date_is_refused(tmp_path: Path) -> None:
+    assert "AS_OF=2026-03-31" in problems(tmp_path, GOOD, STAGELEDGER_AS_OF="31 March")[0][1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("  currency: EUR\n", "  currency: EUR\n  colour: red\n", 5, "unknown key 'colour'"),
+        ("time_zone:", "timezone:", 3, "did you mean 'time_zone'"),
+        ("Europe/Amsterdam", "Europe/Amsterdm", 3, "did you mean 'Europe/Amsterdam'"),
+        ("currency: EUR\n", "currency: euro\n", 4, "three capital letters"),
+        ("amount: Amount", "amout: Amount", 10, "did you mean 'amount'"),
+        ("{deal_id: ID, stage: Stage,", "{deal_id: ID,", 10, "deals need the field 'stage'"),
+        ("stage: Stage,", "stage: [Stage],", 10, "block of `key: value`"),
+        (
+            "currency: {value: EUR}",
+            "currency: {value: EUR, header: C}",
+            10,
+            "name of a column, or {value: X}",
+        ),
+        ("type: files", "type: hubspot", 7, "not in this version"),
+        ("type: files", "type: fils", 7, "allowed: files"),
+        ("type: files\n", "type: files\n    token: abc\n", 8, "${SOURCES_TOKEN}"),
+        ("name: export", "name: business", 6, "cannot name a source"),
+        ("{Meeting: met on}", "{Meetin: met on}", 11, "did you mean 'Meeting'"),
+        ("{name: Meeting, order: 1}", "{name: Meeting}", 13, "needs `order:`"),
+        ("{name: Meeting, order: 1}", "{name: Meeting, order: first}", 13, "no whole number"),
+        ("{name: No, outcome: lost}", "{name: No, outcome: loss}", 14, "did you mean 'lost'"),
+        ("{name: No, outcome: lost}", "{name: Meeting, outcome: lost}", 14, "already listed in line 13"),
+        ("  name: Example Ltd\n", "  name: A\n  name: B\n", 3, "given twice (first in line 2)"),
+        ("business:\n", "sources_: 1\nbusiness:\n", 1, "did you mean 'sources'"),
+    ],
+)
+def test_an_error_names_line_fault_and_remedy(
+    tmp_path: Path, old: str, new: str, line: int, words: str
+) -> None:
+    assert old in GOOD
+    found = problems(tmp_path, GOOD.replace(old, new, 1))
+    assert any(at == line and words in text for at, text in found), found
+
+
+@pytest.mark.parametrize(
+    ("block", "line", "words"),
+    [
+        ("metrics: {min_sampl: 3}", 15, "did you mean 'min_sample'"),
+        ("metrics: {pace: {slow: 1.5}}", 15, "at most 1"),
+        ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
+        ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
+        ("tables: {quota: q.csv}", 15, "did you mean 'quotas'"),
+        ("tables: {quotas: {path: q.csv, columns: {period: P}}}", 15, "need the field 'amount'"),
+        ("alerts: {webhook: https://x.example/secret}", 15, "${ALERTS_WEBHOOK}"),
+        ("alerts:\n  webhook: ${ALERT_WEBHOOK}", 16, "ALERT_WEBHOOK is not set"),
+        ("publish: {postgres: '${URL}'}", 15, "not in this version"),
+        ("memory_limit: lots", 15, "800MB"),
+        ("engine: spark", 15, "duckdb"),
+        ("paths: {root: x}", 15, "not set in the file"),
+    ],
+)
+def test_an_error_in_a_later_block_names_its_line(tmp_path: Path, block: str, line: int, words: str) -> None:
+    found = problems(tmp_path, GOOD + block + "\n")
+    assert any(at == line and words in text for at, text in found), found
+
+
+def test_all_problems_are_reported_together_and_once(tmp_path: Path) -> None:
+    text = GOOD.replace("currency: EUR\n", "currency: euro\n", 1).replace("order: 1", "order: x")
+    assert [line for line, _ in problems(tmp_path, text + "colour: red\n")] == [4, 13, 15]
+
+
+def test_the_text_of_an_error_begins_with_file_and_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace("currency: EUR\n", "currency: euro\n", 1))
+    assert str(caught.value).startswith(f"{tmp_path / 'pipeline.yaml'}:4: business.currency: 'euro'")
+
+
+def test_a_secret_is_never_repeated(tmp_path: Path) -> None:
+    text = GOOD + "alerts: {webhook: https://hooks.example/canary}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert "canary" not in str(caught.value)
+    good = load(tmp_path, GOOD + "alerts: {webhook: '${HOOK}'}\n", HOOK="https://hooks.example/canary")
+    assert good.alerts.webhook is not None
+    assert good.alerts.webhook.get_secret_value().endswith("canary")
+    assert "canary" not in repr(good) + good.model_dump_json()
+
+
+def test_a_missing_file_and_broken_yaml_are_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file; name one with CONFIG=path"):
+        load_settings(tmp_path / "none.yaml", tmp_path, {})
+    assert problems(tmp_path, "business:\n  name: [a\nsources: x\n")[0][1].startswith(": is not valid YAML")
+    assert "empty" in problems(tmp_path, "\n")[0][1]
+    assert "mapping" in problems(tmp_path, "- a\n")[0][1]
+
+
+def test_two_sources_need_two_names(tmp_path: Path) -> None:
+    second = "  - {name: export, type: files, deals: {path: d.csv, columns: {deal_id: a, stage: b}}}\n"
+    assert problems(tmp_path, GOOD + second) == [
+        (15, "sources[1].name: 'export' is already the name of the source in line 6")
+    ]
+
+
+def test_the_facts_of_tables_are_one_more_source(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD + "tables: {quotas: q.csv}\n")
+    assert [source.name for source in settings.all_sources()] == ["export", "business"]
+    assert settings.facts.files()["quotas"].path == str(tmp_path / "q.csv")
