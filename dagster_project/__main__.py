@@ -80,10 +80,9 @@ def command_run(options: argparse.Namespace) -> int:
     settings = load_settings()
     write_example_if_missing(settings)
 
-    from dagster_project.cli.summary import summary_lines
-
     from dagster_project.cli.progress import Clock, write_line
     from dagster_project.cli.run import open_log, run_nightly
+    from dagster_project.cli.summary import summary_lines
 
     clock = Clock()
     log_file = open_log(settings, "run")
@@ -119,9 +118,8 @@ def command_status(options: argparse.Namespace) -> int:
     """Print what is published, which days have no forecast, and who holds the lock."""
     settings = load_settings()
 
-    from dagster_project.cli.status import status_lines
-
     from dagster_project.cli.progress import write_line
+    from dagster_project.cli.status import status_lines
 
     for text in status_lines(settings):
         write_line(text)

@@ -1,9 +1,8 @@
 """The whole pipeline on one screen: assets, checks, jobs, schedules, sensors, resource, executor."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
 
 import dagster as dg
 
@@ -16,11 +15,12 @@ from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import build_publish_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.assets import build_transform_assets
+from dagster_project.transform.dbt_runner import DBT_PROJECT
 from dagster_project.transform.manifest import load_manifest
 from dagster_project.transform.run_context import Landed, build_run_context_asset
 
 
-def build_definitions(settings: Settings, manifest: Mapping[str, Any] | None = None) -> dg.Definitions:
+def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg.Definitions:
     """Everything that Dagster knows about one configuration and its data folder."""
     partitions = automation.build_partitions(settings, earliest_day(settings))
     feeds = landing_keys(settings)
@@ -28,7 +28,8 @@ def build_definitions(settings: Settings, manifest: Mapping[str, Any] | None = N
 
     extract = build_extract_assets(settings)
     context = build_run_context_asset(settings, extract_keys, find_landed)
-    transform = build_transform_assets(settings, manifest or load_manifest(settings), feeds)
+    manifest = load_manifest(settings, dbt_project)
+    transform = build_transform_assets(settings, manifest, feeds, dbt_project)
     forecast = build_forecast_assets(settings, partitions)
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
     publish = build_publish_assets(settings, served, PUBLISHED_NAMES)

@@ -96,7 +96,7 @@ class Publish(Section):
 
 
 class Alerts(Section):
-    """`webhook`: an address that is called when a run fails."""
+    """`webhook`: an address for alerts. Nothing calls it in this version: failures are logged."""
 
     webhook: SecretStr | None = None
 

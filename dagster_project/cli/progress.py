@@ -18,7 +18,6 @@ class Layer:
     expected: int
     tables: int = 0
     rows: int = 0
-    checks: int = 0
     seconds: float = 0.0
 
     @property
@@ -41,6 +40,7 @@ class Progress:
     _step_started: dict[str, float] = field(default_factory=dict)
     _layers: dict[str, Layer] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _new_batches: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     _assets: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def __post_init__(self) -> None:
@@ -70,6 +70,8 @@ class Progress:
         layer = self.layers.get(materialization.asset_key)
         if layer is None:
             self._rows[step] += count
+            new = materialization.metadata.get("new batches")
+            self._new_batches[step] += 1 if new is None else int(new.value)
             self._assets[step].append(materialization.asset_key.to_user_string())
             return
         seen = self._layers[layer]
@@ -90,7 +92,10 @@ class Progress:
     def _on_step_end(self, step: str, ended: float) -> None:
         if step in self._assets:
             seconds = ended - self._step_started.get(step, ended)
-            self.write(line(step, self._rows[step], seconds, ""))
+            note = "" if self._new_batches[step] else "nothing new"
+            self.write(line(step, self._rows[step], seconds, note))
+        elif step == "run_context":
+            self.write("  nothing is new since the last run: its tables and published file stand")
 
 
 def line(step: str, rows: int, seconds: float, note: str) -> str:

@@ -164,7 +164,7 @@ def what_the_data_cannot_tell(connection: duckdb.DuckDBPyConnection) -> Iterator
     """Metrics that no report may use, each with its reason."""
     rows = many(
         connection,
-        "select source_relation, metric, reason_text from mart_data_readiness "
+        "select reason_text from mart_data_readiness "
         "where status = 'unavailable' order by metric_order, source_relation",
     )
     degraded = one(
@@ -176,7 +176,7 @@ def what_the_data_cannot_tell(connection: duckdb.DuckDBPyConnection) -> Iterator
         )
     for place, row in enumerate(rows[:GAPS_SHOWN]):
         title = "Data cannot tell" if place == 0 else ""
-        yield fact(title, f"{row['metric']}: {row['reason_text']}")
+        yield fact(title, row["reason_text"])
     hidden = len(rows) - GAPS_SHOWN
     if hidden > 0:
         yield fact("", f"and {hidden} more: table mart_data_readiness")

@@ -106,7 +106,7 @@ def test_won_by_status_while_the_stage_is_open_ends_in_a_virtual_stage(bench: Le
         "won",
         "quote",
     )
-    assert tables.one("dim_stage", "stage, is_open", where="stage_id = '(won)'") == ("(won)", False)
+    assert tables.one("dim_stage", "stage", "is_open", where="stage_id = '(won)'") == ("(won)", False)
 
 
 def test_amounts_without_history_are_known_from_the_closing_on_and_never_before(bench: LedgerBench) -> None:

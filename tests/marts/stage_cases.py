@@ -71,9 +71,7 @@ def late_source() -> list[Change]:
     for number, (entered_day, days, has_ended) in enumerate(LATE):
         entered = LATE_FROM + timedelta(days=entered_day)
         steps = [(entered, "lead")] + ([(entered + timedelta(days=days), "won")] if has_ended else [])
-        rows += moves(
-            f"late{number}", "late", steps, source="late", time_precision="day", change_source="date_column"
-        )
+        rows += moves(f"late{number}", "late", steps, source="late", change_source="date_column")
     return rows
 
 

@@ -163,8 +163,11 @@ def test_up_and_down_go_by_the_order_of_the_day(marts: Marts) -> None:
 
 def test_deals_that_were_only_found_in_a_stage_give_no_rate(marts: Marts) -> None:
     told = marts.query(
-        "select distinct conversion_rate, rate_low, rate_null_reason, deals_left_out "
-        "from marts.mart_stage_conversion where pipeline_id = 'found' and period = 'all' and segment_type = 'total'"
+        """
+        select distinct conversion_rate, rate_low, rate_null_reason, deals_left_out
+        from marts.mart_stage_conversion
+        where pipeline_id = 'found' and period = 'all' and segment_type = 'total'
+        """
     )
     assert told == [(None, None, "no_entry_dates", 3)]
 

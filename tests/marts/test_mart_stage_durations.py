@@ -5,14 +5,9 @@ import math
 import lifelines
 import pandas as pd
 import pytest
-from lifelines.utils import median_survival_times, qth_survival_time
 
 from tests.marts.marts_bench import SIMULATED, Marts
 from tests.marts.stage_cases import AS_OF, END, LATE, LATE_FROM, PLACEBO, SIX_MP
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Approximating using:lifelines.exceptions.ApproximationWarning"
-)
 
 QUANTILES = {"p25_days": 0.75, "median_days": 0.5, "p75_days": 0.25, "p90_days": 0.1}
 FIGURES = (*QUANTILES, "median_low_days", "median_high_days")
@@ -39,11 +34,18 @@ def kaplan_meier(
     # lifelines counts a stay at an age only when it was seen before that age, the mart from that age on
     entry = None if seen_from is None else [max(0.0, age - 1e-9) for age in seen_from]
     fitter = lifelines.KaplanMeierFitter().fit(days, has_ended, entry=entry)
-    interval = median_survival_times(fitter.confidence_interval_)
-    figures = {name: float(qth_survival_time(left, fitter)) for name, left in QUANTILES.items()}
-    # the lower end of the survival curve crosses first
-    ends = sorted(float(value) for value in interval.iloc[0])
-    return figures | {"median_low_days": ends[0], "median_high_days": ends[1]}
+    curve, interval = fitter.survival_function_["KM_estimate"], fitter.confidence_interval_
+    figures = {name: first_at_or_below(curve, share_left) for name, share_left in QUANTILES.items()}
+    return figures | {
+        "median_low_days": first_at_or_below(interval["KM_estimate_lower_0.95"], 0.5),
+        "median_high_days": first_at_or_below(interval["KM_estimate_upper_0.95"], 0.5),
+    }
+
+
+def first_at_or_below(curve: pd.Series, share_left: float) -> float:
+    """First age at which no more than this share is left; rounded, so that a tenth is a tenth."""
+    ages = curve.index[curve.round(9) <= share_left]
+    return float(ages[0]) if len(ages) else math.inf
 
 
 def assert_same(told: pd.Series, expected: dict[str, float]) -> None:

@@ -27,7 +27,7 @@ def visits(marts: Marts) -> pd.DataFrame:
     return frame
 
 
-def is_above(later: dict[str, Any], visit: dict[str, Any]) -> bool:
+def counts_as_above(later: dict[str, Any], visit: dict[str, Any]) -> bool:
     is_higher = later["status"] == "open" and later["rank"] > visit["rank"]
     return later["pipeline_id"] == visit["pipeline_id"] and (later["status"] == "won" or is_higher)
 
@@ -77,7 +77,7 @@ def test_pandas_follows_the_same_cohorts(marts: Marts) -> None:
             if visit["status"] != "open" or visit["stage_id"] in seen:
                 continue
             seen.add(visit["stage_id"])
-            above = [later["entered_on"] for later in rows[place + 1 :] if is_above(later, visit)]
+            above = [later["entered_on"] for later in rows[place + 1 :] if counts_as_above(later, visit)]
             came = visit["entered_on"]
             cell = (str(came.year) + "Q" + str(came.quarter), visit["stage_id"])
             is_quick = bool(above) and (above[0] - came).days <= 90

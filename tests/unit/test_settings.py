@@ -134,6 +134,8 @@ def test_an_error_names_line_fault_and_remedy(
         ("metrics: {pace: {slow: 1.5}}", 15, "at most 1"),
         ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
         ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
+        ("metrics: {exclude: {owners: [u1]}}", 15, "no metric of this version uses"),
+        ("metrics:\n  win_rate: {no_decision: excluded}", 16, "no metric of this version uses"),
         ("tables: {quota: q.csv}", 15, "did you mean 'quotas'"),
         ("tables: {quotas: {path: q.csv, columns: {period: P}}}", 15, "need the field 'amount'"),
         ("alerts: {webhook: https://x.example/secret}", 15, "${ALERTS_WEBHOOK}"),

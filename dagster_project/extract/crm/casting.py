@@ -172,12 +172,11 @@ class Casting:
         if kind in ("date", "instant"):
             return "'write dates as 2026-03-31'"
         if kind in ("decimal", "probability"):
-            comma = (
-                f"when contains({raw}, ',') then 'format: {{decimal: \",\"}}, or {{decimal: \".\"}}' "
-                if self.format.decimal is None
-                else ""
-            )
-            return f"case {comma}else 'write digits alone, such as 1234.50' end"
+            digits = "'write digits alone, such as 1234.50'"
+            choice = '\'format: {decimal: ","}, or {decimal: "."}\''
+            if self.format.decimal is None:
+                return f"case when contains({raw}, ',') then {choice} else {digits} end"
+            return digits
         if kind == "outcome":
             return "'write open, won, lost or closed_other'"
         return "cast(null as varchar)"

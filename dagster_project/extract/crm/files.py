@@ -27,6 +27,7 @@ from dagster_project.extract.crm.arrivals import (
     name_date,
 )
 from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.crm.mapping import map_columns, wanted_headers
 from dagster_project.extract.crm.read_log import Reading, ReadLog
@@ -185,7 +186,7 @@ def _load(
     known: KnownStages,
     connection: duckdb.DuckDBPyConnection,
 ) -> FileScratch:
-    """The rows of a file, typed. Errors: FileUnreadable, FileUnfinished."""
+    """The rows of a file, typed and judged. Errors: FileUnreadable, FileUnfinished."""
     entered = run.source.stage_entered if entity.name == "deals" else {}
     options = _format(run.source, table)
     business_zone = run.settings.business.time_zone
@@ -208,6 +209,7 @@ def _load(
         scratch.load_text(rows)
     if has_changed(look):
         raise FileUnfinished("changed while it was read")
+    judge(scratch)
     return scratch
 
 

@@ -1,8 +1,4 @@
-"""One file in a scratch database: its rows typed and judged, ready to be counted and landed.
-
-Every row ends as exactly one of kept, rejected or duplicate. The first of exactly equal rows is judged, the
-others are duplicates. A row that names a record already met in the file, with other values and no later
-`modified_at`, is rejected: which of the two is true cannot be known.
+"""One file in a scratch database: its rows typed, ready to be judged, counted and landed.
 
 Headers, constants and stage names reach the SQL as parameters; only places (`c3`) and field names of the
 contract are written into it.
@@ -27,9 +23,9 @@ _STAGE_FIELDS = {"deals": ("stage",), "stage_history": ("stage", "from_stage")}
 class FileScratch:
     """The rows of one file of one entity.
 
-    Tables: `typed` (every row: line, problem, fields `f_…`), `duplicates` (line), `conflicts` (line,
-    first_line). Views: `kept` (rows to land, with stages by id), `rejected` (line, problem) and, where there
-    are date columns, `entries` (stage entries).
+    Tables: `typed` (every row: line, problem, fields `f_…`) and, once judged, `duplicates` (line) and
+    `conflicts` (line, first_line). Views, once judged: `kept` (rows to land, with stages by id), `rejected`
+    (line, problem) and, where there are date columns, `entries` (stage entries).
     """
 
     def __init__(
@@ -52,13 +48,13 @@ class FileScratch:
     def load_text(self, rows: TextRows) -> None:
         """Type the rows of a CSV file. Errors: those of its batches."""
         query = self._typed_query()
-        self.connection.register("incoming", pa.Table.from_batches([], rows.schema))
+        first = next(rows.batches, None)
+        self.connection.register("incoming", pa.Table.from_batches([first] if first else [], rows.schema))
         self.connection.execute(f"create or replace table typed as {query}", self._parameters)
         for batch in rows.batches:
             self.connection.register("incoming", pa.Table.from_batches([batch]))
             self.connection.execute(f"insert into typed {query}", self._parameters)
         self.connection.unregister("incoming")
-        self._judge()
 
     def load_parquet(self, path: Path) -> None:
         """Type the rows of a Parquet file; their line is the number of the record."""
@@ -72,7 +68,6 @@ class FileScratch:
         query = self._typed_query()
         self.connection.execute(f"create or replace table typed as {query}", self._parameters)
         self.connection.execute("drop view incoming")
-        self._judge()
 
     def one(self, query: str) -> tuple:
         """The single row of a query."""
@@ -173,149 +168,11 @@ class FileScratch:
             )
         return f"case {' '.join(branches)} end"
 
-    def _judge(self) -> None:
-        self.connection.execute(
-            """
-            create or replace table duplicates as
-            with repeated as (
-                select row_hash, min(line) as first_line from typed group by row_hash having count(*) > 1
-            )
-            select typed.line
-            from typed
-            join repeated on repeated.row_hash = typed.row_hash and typed.line > repeated.first_line
-            """
-        )
-        self.connection.execute(f"create or replace table conflicts as {self._conflict_query()}")
-        stage_ids = "".join(
-            f", {field}_ids.stage_id as id_{field}, {field}_ids.outcome as outcome_{field}"
-            f", {field}_ids.is_unknown as is_unknown_{field}"
-            for field in self.stage_fields()
-        )
-        joins = "".join(
-            f" left join stage_ids as {field}_ids on {field}_ids.written = k.f_{field}"
-            f" and {field}_ids.pipeline is not distinct from {self._pipeline('k')}"
-            for field in self.stage_fields()
-        )
-        self._create_stage_ids()
-        self.connection.execute(
-            f"""
-            create or replace temp view kept as
-            select k.*{stage_ids}
-            from typed as k{joins}
-            where k.problem is null
-                and k.line not in (select line from duplicates)
-                and k.line not in (select line from conflicts)
-            """
-        )
-        self._create_rejected()
-        self._create_entries()
-
-    def _create_stage_ids(self) -> None:
-        """Every spelling of a stage in the file, per pipeline, with the stage it means."""
-        if not self.stage_fields():
-            return
-        written = " union ".join(
-            f"select distinct f_{field} as written, {self._pipeline('typed')} as pipeline from typed"
-            for field in self.stage_fields()
-        )
-        self.connection.execute(
-            f"""
-            create or replace temp table stage_ids as
-            select
-                w.written,
-                w.pipeline,
-                coalesce(own.stage_id, any_pipeline.stage_id, w.written) as stage_id,
-                coalesce(own.outcome, any_pipeline.outcome) as outcome,
-                own.stage_id is null and any_pipeline.stage_id is null as is_unknown
-            from ({written}) as w
-            left join stage_texts as own
-                on own.name = plain_text(w.written) and own.pipeline = plain_text(w.pipeline)
-            left join stage_texts as any_pipeline
-                on any_pipeline.name = plain_text(w.written) and any_pipeline.pipeline is null
-            where w.written is not null
-            """
-        )
-
-    def _pipeline(self, relation: str) -> str:
-        return f"{relation}.f_pipeline" if self.has("pipeline") else "cast(null as varchar)"
-
-    def _create_rejected(self) -> None:
-        key = self.entity.key[0] if self.entity.key and self.has(self.entity.key[0]) else None
-        value = f"t.f_{key}" if key else "null::varchar"
-        header = self.columns.headers[self.columns.columns[key]] if key in self.columns.columns else key
-        self.connection.execute(
-            f"""
-            create or replace temp view rejected as
-            select line, problem from typed
-            where problem is not null and line not in (select line from duplicates)
-            union all
-            select
-                t.line,
-                struct_pack(
-                    "column" := {literal(header or "")},
-                    "value" := {value},
-                    reason := 'is the same record as line ' || c.first_line::varchar || ', with other values',
-                    hint := 'keep one of the two rows, or map modified_at if both are versions of one record'
-                )
-            from conflicts as c
-            join typed as t on t.line = c.line
-            """
-        )
-
-    def _create_entries(self) -> None:
-        """Stage entries: a column shared by several stages dates only the stage the deal is in."""
-        if not self.columns.stage_columns:
-            return
-        self.connection.execute(
-            "create or replace temp table entry_stages (place int, is_shared boolean, stage varchar)"
-        )
-        for column in self.columns.stage_columns:
-            self.connection.execute(
-                "insert into entry_stages values ($1, $2, $3)", [column.index, column.is_shared, column.stage]
-            )
-        places = sorted({column.index for column in self.columns.stage_columns})
-        dates = " union all ".join(
-            f"select *, {place} as place, e_{place} as entered_at, is_day_{place} as is_day "
-            f"from kept where e_{place} is not null"
-            for place in places
-        )
-        self.connection.execute(
-            f"""
-            create or replace temp view entries as
-            select d.*, coalesce(t.stage_id, s.stage) as stage_id
-            from ({dates}) as d
-            join entry_stages as s on s.place = d.place
-            left join stage_texts as t on t.name = plain_text(s.stage) and t.pipeline is null
-            where not s.is_shared or plain_text(d.id_stage) = plain_text(coalesce(t.stage_id, s.stage))
-            """
-        )
-
     def has_percentages(self) -> bool:
         """Whether probabilities are written on a scale to 100: then every value of the file is."""
         if "probability" not in self.columns.columns:
             return False
         return bool(self.one("select coalesce(max(f_probability::double), 0) > 1 from kept")[0])
-
-    def _conflict_query(self) -> str:
-        key = [field for field in self.entity.key if field in self.columns.columns]
-        if not key or len(key) < len(self.entity.key):
-            return "select cast(null as bigint) as line, cast(null as bigint) as first_line where false"
-        versioned = [*key, "modified_at"] if "modified_at" in self.columns.columns else key
-        names = ", ".join(f"f_{field}" for field in versioned)
-        same = " and ".join(f"typed.f_{field} is not distinct from again.f_{field}" for field in versioned)
-        known = " and ".join(f"f_{field} is not null" for field in key)
-        return f"""
-            with judged as (
-                select line, {names} from typed
-                where problem is null and {known} and line not in (select line from duplicates)
-            ),
-            again as (
-                select {names}, min(line) as first_line from judged group by {names} having count(*) > 1
-            )
-            select typed.line, again.first_line
-            from judged as typed
-            join again on {same} and typed.line > again.first_line
-        """
 
     def has(self, field: str) -> bool:
         """Whether the file feeds a field."""

@@ -124,7 +124,7 @@ resolved as (
     records.created_at,
     records.close_date,
     -- what lies in the future counts from the extraction
-    least(records.closed_at, records.first_extracted_at) as closed_at,
+    case when records.closed_at > records.first_extracted_at then records.first_extracted_at else records.closed_at end as closed_at,
     records.modified_at,
     records.seen_on,
     records.last_extracted_at,
@@ -132,7 +132,7 @@ resolved as (
     records.is_deal_of_initial_load,
     records.record_known_on,
     records.deal_known_on,
-    coalesce(least(records.modified_at, records.first_extracted_at), {{ utc_instant('records.seen_on', 'context.time_zone') }}) as record_at,
+    coalesce(case when records.modified_at > records.first_extracted_at then records.first_extracted_at else records.modified_at end, {{ utc_instant('records.seen_on', 'context.time_zone') }}) as record_at,
     coalesce(owners.member_id, records.owner_id) as owner_id,
     coalesce(accounts.member_id, records.account_id) as account_id,
     coalesce(products.member_id, records.product_id) as product_id,
@@ -198,7 +198,7 @@ final as (
     resolved.close_date,
     -- the instant the record gives for its closing; a close date still ahead when seen is no closing
     case
-      when coalesce(resolved.record_status, current_stages.outcome, 'open') <> 'open'
+      when resolved.record_status in ('won', 'lost', 'closed_other') or current_stages.outcome <> 'open'
         then coalesce(
           resolved.closed_at,
           case when resolved.close_date <= resolved.seen_on then {{ utc_instant('resolved.close_date', 'resolved.time_zone') }} end

@@ -43,7 +43,6 @@ with deals as (
 
 moves as (
   select
-    transitions.deal_key,
     {%- for column, condition in [
       ('has_first_seen', "coalesce(transitions.inference_rule, '') = 'snapshot_first_seen'"),
       ('has_left_truncated', 'transitions.is_left_truncated'),
@@ -54,8 +53,9 @@ moves as (
       ('has_bulk_change', 'transitions.is_bulk_change'),
       ('has_transient', 'transitions.is_transient'),
     ] %}
-    max(case when {{ condition }} then 1 else 0 end) = 1 as {{ column }}{{ ',' if not loop.last }}
+      max(case when {{ condition }} then 1 else 0 end) = 1 as {{ column }},
     {%- endfor %}
+    transitions.deal_key
   from {{ ref('fct_stage_transitions') }} as transitions
   inner join deals on transitions.deal_key = deals.deal_key
   where transitions.business_date <= deals.as_of
@@ -125,44 +125,44 @@ sources as (
 
 checked as (
   {%- for rule, scope, condition, subject in rules %}
-  select source_relation, '{{ rule }}' as rule_name, count(case when {{ scope }} then 1 end) as deals_checked
-  from facts
-  group by source_relation
-  union all
+    select source_relation, '{{ rule }}' as rule_name, count(case when {{ scope }} then 1 end) as deals_checked
+    from facts
+    group by source_relation
+    union all
   {%- endfor %}
   {%- for rule, entity, known in names %}
   -- where no file tells the names, no name is unknown
-  select
-    sources.source_relation,
-    '{{ rule }}' as rule_name,
-    count(distinct case when told.source_relation is not null and written_names.written_name <> '(none)' then written_names.deal_key end) as deals_checked
-  from sources
-  left join (select source_relation from {{ ref(known) }} group by source_relation) as told
-    on sources.source_relation = told.source_relation
-  left join written_names
-    on sources.source_relation = written_names.source_relation
-      and written_names.entity = '{{ entity }}'
-  group by sources.source_relation
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
+    select
+      sources.source_relation,
+      '{{ rule }}' as rule_name,
+      count(distinct case when told.source_relation is not null and written_names.written_name <> '(none)' then written_names.deal_key end) as deals_checked
+    from sources
+    left join (select source_relation from {{ ref(known) }} group by source_relation) as told
+      on sources.source_relation = told.source_relation
+    left join written_names
+      on sources.source_relation = written_names.source_relation
+        and written_names.entity = '{{ entity }}'
+    group by sources.source_relation
+    {%- if not loop.last %}
+      union all
+    {%- endif %}
   {%- endfor %}
 ),
 
 hits as (
   {%- for rule, scope, condition, subject in rules %}
-  select source_relation, '{{ rule }}' as rule_name, {{ subject }} as subject, deal_id
-  from facts
-  where {{ scope }} and {{ condition }}
-  union all
+    select source_relation, '{{ rule }}' as rule_name, {{ subject }} as subject, deal_id
+    from facts
+    where {{ scope }} and {{ condition }}
+    union all
   {%- endfor %}
   {%- for rule, entity, known in names %}
-  select source_relation, '{{ rule }}' as rule_name, written_name as subject, deal_id
-  from written_names
-  where entity = '{{ entity }}' and is_unknown
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
+    select source_relation, '{{ rule }}' as rule_name, written_name as subject, deal_id
+    from written_names
+    where entity = '{{ entity }}' and is_unknown
+    {%- if not loop.last %}
+      union all
+    {%- endif %}
   {%- endfor %}
 ),
 

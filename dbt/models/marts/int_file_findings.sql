@@ -2,7 +2,7 @@
 with reads as (
   select
     *,
-    row_number() over (partition by source_relation, entity, file_name order by extracted_at desc, sha256) as newest_first
+    row_number() over (partition by source_relation, entity, file_name order by extracted_at desc, sha256 asc) as newest_first
   from {{ ref('stg_reads') }}
 ),
 
@@ -58,7 +58,7 @@ reasons as (
     min(hint) as hint,
     row_number() over (
       partition by source_relation
-      order by count(distinct row_number_in_file) desc, entity, file_name, column_name, reason
+      order by count(distinct row_number_in_file) desc, entity asc, file_name asc, column_name asc, reason asc
     ) as reason_rank
   from rejected_rows
   group by source_relation, entity, file_name, column_name, reason

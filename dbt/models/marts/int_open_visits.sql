@@ -37,10 +37,16 @@ final as (
     case when visits.exited_on <= context.as_of then visits.exit_type end as exit_type,
     case when visits.exited_on <= context.as_of then visits.next_owner_key end as exit_owner_key,
     coalesce(visits.exited_on <= context.as_of and visits.is_bulk_exit, false) as is_bulk_exit,
-    cast((
-      {{ epoch_us('case when visits.exited_on <= context.as_of then visits.exited_at else context.cut_at end') }}
-      - {{ epoch_us('visits.entered_at') }}
-    ) / 86400000000.0 as double) as days_seen,
+    visits.time_precision = 'day' as is_entry_day_only,
+    -- between days of the calendar there are whole days, also over a change of the clocks
+    cast(case
+      when visits.time_precision = 'day'
+        then {{ days_between('visits.entered_on', "case when visits.exited_on <= context.as_of then visits.exited_on else " ~ add_days('context.as_of', 1) ~ " end") }}
+      else (
+        {{ epoch_us('case when visits.exited_on <= context.as_of then visits.exited_at else context.cut_at end') }}
+        - {{ epoch_us('visits.entered_at') }}
+      ) / 86400000000.0
+    end as double) as days_seen,
     -- the entry has a date of its own, told or from the creation, and is not just where the deal was found
     not visits.is_entry_unknown
     and (

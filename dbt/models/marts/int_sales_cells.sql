@@ -31,15 +31,15 @@ period_days as (
   {%- for period_type, label in [
     ('month', 'month_label'), ('quarter', 'quarter_label'), ('year', 'year_label'), ('all', "'all'")
   ] %}
-  select
-    date_day,
-    '{{ period_type }}' as period_type,
-    {{ label }} as period
-  from {{ ref('dim_date') }}
-  where is_complete
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
+    select
+      date_day,
+      '{{ period_type }}' as period_type,
+      {{ label }} as period
+    from {{ ref('dim_date') }}
+    where is_complete
+    {%- if not loop.last %}
+      union all
+    {%- endif %}
   {%- endfor %}
 ),
 
@@ -105,7 +105,7 @@ closed as (
     count(deals.cycle_days) as deals_in_cycle,
     cast(sum(deals.cycle_days) as double) / nullif(count(deals.cycle_days), 0) as sales_cycle_mean_days,
     {%- for name, share in [('p25', 0.25), ('median', 0.5), ('p75', 0.75), ('p90', 0.9)] %}
-    {{ quantile('cast(deals.cycle_days as double)', share) }} as sales_cycle_{{ name }}_days,
+      {{ quantile('cast(deals.cycle_days as double)', share) }} as sales_cycle_{{ name }}_days,
     {%- endfor %}
     min(deals.cycle_start_basis) as first_cycle_start_basis,
     max(deals.cycle_start_basis) as last_cycle_start_basis
@@ -176,15 +176,15 @@ final as (
       'deals_won_with_positive_amount', 'deals_lost_with_positive_amount', 'deals_won_with_amount',
       'deals_rated_by_amount', 'deals_in_cycle'
     ] %}
-    coalesce(closed.{{ column }}, 0) as {{ column }},
+      coalesce(closed.{{ column }}, 0) as {{ column }},
     {%- endfor %}
     {%- for column in ['won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
-    cast(closed.{{ column }} as decimal(38, 3)) as {{ column }},
+      cast(closed.{{ column }} as decimal(38, 3)) as {{ column }},
     {%- endfor %}
     closed.median_deal_amount,
     closed.mean_amount_not_imported,
     {%- for name in ['mean', 'p25', 'median', 'p75', 'p90'] %}
-    closed.sales_cycle_{{ name }}_days,
+      closed.sales_cycle_{{ name }}_days,
     {%- endfor %}
     case
       when closed.first_cycle_start_basis = closed.last_cycle_start_basis then closed.first_cycle_start_basis
@@ -198,11 +198,11 @@ final as (
     on cells.period_type = periods.period_type
       and cells.period = periods.period
   {%- for part in ['created', 'closed', 'worked'] %}
-  left join {{ part }}
-    on cells.period_type = {{ part }}.period_type
-      and cells.period = {{ part }}.period
-      and cells.segment_type = {{ part }}.segment_type
-      and cells.segment = {{ part }}.segment
+    left join {{ part }}
+      on cells.period_type = {{ part }}.period_type
+        and cells.period = {{ part }}.period
+        and cells.segment_type = {{ part }}.segment_type
+        and cells.segment = {{ part }}.segment
   {%- endfor %}
 )
 

@@ -27,7 +27,6 @@ products as (
 deal_counts as (
   select
     deals.source_relation,
-    count(*) as deals,
     {%- for column, condition in [
       ('deals_with_created_date', 'deals.created_on is not null'),
       ('deals_with_start', 'deals.started_on is not null'),
@@ -55,8 +54,9 @@ deal_counts as (
       ('deals_with_source', "deals.lead_source <> '(none)'"),
       ('deals_with_deal_type', "deals.deal_type <> '(none)'"),
     ] %}
-    count(case when {{ condition }} then 1 end) as {{ column }}{{ ',' if not loop.last }}
+      count(case when {{ condition }} then 1 end) as {{ column }},
     {%- endfor %}
+    count(*) as deals
   from deals
   left join products on deals.deal_key = products.deal_key
   group by deals.source_relation

@@ -78,6 +78,22 @@ left_in_period as (
   group by period_type, period, deal_key, source_relation, stage_key
 ),
 
+-- a stage that deals were only ever found in has no entries to count from; one that all deals skipped lacks nothing
+undated_stages as (
+  select stage_key
+  from {{ ref('int_open_visits') }}
+  group by stage_key
+  having max(case when is_entry_dated then 1 else 0 end) = 0
+),
+
+reach as (
+  select
+    reached.*,
+    undated_stages.stage_key is not null as is_stage_undated
+  from {{ ref('int_stage_reach') }} as reached
+  left join undated_stages on reached.stage_key = undated_stages.stage_key
+),
+
 -- stage_conversion_cohort: deals by the day they came to the stage, and how far they came since
 cohorts as (
   {%- for variant, on_date, above, left_out, owner, condition in [
@@ -92,12 +108,12 @@ cohorts as (
     reach.stage_key,
     reach.{{ owner }} as owner_key,
     reach.{{ on_date }} as came_on,
-    reach.{{ left_out }} as is_left_out,
+    reach.{{ left_out }} or reach.is_stage_undated as is_left_out,
     reach.{{ above }} is not null as is_above,
     {{ days_between('reach.' ~ on_date, 'reach.' ~ above) }} as days_to_above,
     {{ days_between('reach.' ~ on_date, 'context.as_of') }} as days_followed,
     reach.{{ above }} is not null or deals.status <> 'open' as is_decided
-  from {{ ref('int_stage_reach') }} as reach
+  from reach
   cross join context
   inner join deals on reach.deal_key = deals.deal_key
   where {{ condition }}
@@ -127,9 +143,10 @@ closed as (
     reach.deal_key,
     reach.source_relation,
     reach.stage_key,
+    reach.is_stage_undated,
     deals.status,
     deals.decided_on
-  from {{ ref('int_stage_reach') }} as reach
+  from reach
   cross join context
   inner join deals
     on reach.deal_key = deals.deal_key
@@ -210,13 +227,13 @@ final as (
     cast(null as int) as numerator_{{ horizon }}d,
     cast(null as int) as denominator_{{ horizon }}d,
     {%- endfor %}
-    case when status = 'won' then 1 else 0 end as numerator_to_date,
-    1 as denominator_to_date,
+    case when status = 'won' and not is_stage_undated then 1 else 0 end as numerator_to_date,
+    case when is_stage_undated then 0 else 1 end as denominator_to_date,
     cast(null as int) as deals_matured,
     cast(null as int) as deals_backward,
     cast(null as int) as deals_switched,
     cast(null as int) as deals_closed_other,
-    0 as deals_left_out
+    case when is_stage_undated then 1 else 0 end as deals_left_out
   from closed_by_period
 )
 

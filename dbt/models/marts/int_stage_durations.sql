@@ -10,9 +10,12 @@ visits as (
     visits.*,
     not visits.is_entry_unknown and not visits.is_bulk_entry as is_usable,
     visits.is_left and not visits.is_bulk_exit as is_completed,
-    greatest(0, cast((
-      {{ epoch_us(utc_instant('history.full_from_on', 'context.time_zone')) }} - {{ epoch_us('visits.entered_at') }}
-    ) / 86400000000.0 as double)) as seen_from_days
+    greatest(0, cast(case
+      when visits.is_entry_day_only then {{ days_between('visits.entered_on', 'history.full_from_on') }}
+      else (
+        {{ epoch_us(utc_instant('history.full_from_on', 'context.time_zone')) }} - {{ epoch_us('visits.entered_at') }}
+      ) / 86400000000.0
+    end as double)) as seen_from_days
   from {{ ref('int_open_visits') }} as visits
   cross join context
   inner join {{ ref('int_source_history') }} as history on visits.source_relation = history.source_relation

@@ -39,14 +39,14 @@ with context as (
 
 words as (
   {%- for rule, words in rules.items() %}
-  select
-    '{{ rule }}' as rule_name,
-    '{{ words[0] }}' as severity,
-    '{{ words[1] }}' as finding,
-    '{{ words[2] }}' as remedy
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
+    select
+      '{{ rule }}' as rule_name,
+      '{{ words[0] }}' as severity,
+      '{{ words[1] }}' as finding,
+      '{{ words[2] }}' as remedy
+    {%- if not loop.last %}
+      union all
+    {%- endif %}
   {%- endfor %}
 ),
 
@@ -82,12 +82,12 @@ deal_rules as (
         then concat('- {name: "', findings.subject, '", outcome: open}')
       when suggestions.suggested_name is not null
         then concat(
-          suggestions.entity, ',',
-          {%- for name in ['findings.subject', 'suggestions.suggested_name'] %}
-          case when {{ name }} like '%,%' or {{ name }} like '%"%' then concat('"', replace({{ name }}, '"', '""'), '"') else {{ name }} end
-          {{- ", ','," if not loop.last }}
-          {%- endfor %}
-        )
+            suggestions.entity, ',',
+            {%- for name in ['findings.subject', 'suggestions.suggested_name'] %}
+              case when {{ name }} like '%,%' or {{ name }} like '%"%' then concat('"', replace({{ name }}, '"', '""'), '"') else {{ name }} end
+              {{- ", ','," if not loop.last }}
+            {%- endfor %}
+          )
     end as line_to_paste
   from {{ ref('int_deal_findings') }} as findings
   inner join words on findings.rule_name = words.rule_name
@@ -159,7 +159,13 @@ final as (
     findings.line_to_paste,
     context.as_of,
     context.definition_version
-  from (select * from deal_rules union all select * from file_rules union all select * from history_rules) as findings
+  from (
+    select * from deal_rules
+    union all
+    select * from file_rules
+    union all
+    select * from history_rules
+  ) as findings
   cross join context
 )
 

@@ -77,26 +77,26 @@ coverage as (
 
 measured as (
   {%- for metric in metrics %}
-  select
-    {{ loop.index }} as metric_order,
-    '{{ metric.mart }}' as mart,
-    '{{ metric.metric }}' as metric,
-    source_relation,
-    cast({{ metric.covered }} as bigint) as covered,
-    cast({{ metric.base }} as bigint) as base,
-    {{ metric.what_sql or "'" ~ metric.what ~ "'" }} as what,
-    cast({{ metric.ok }} as double) as ok_from,
-    cast({{ metric.floor or 0 }} as double) as degraded_above,
-    {%- for kind in ['blocks', 'caps'] %}
-    case {% for condition, words in metric.get(kind, [('false', '')]) %}when {{ condition }} then '{{ words }}'{% endfor %} end as {{ kind }}_words,
-    {%- endfor %}
-    '{{ metric.missing }}' as missing_fields,
-    '{{ metric.so }}' as consequence,
-    '{{ metric.unlock }}' as how_to_unlock
-  from coverage
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
+    select
+      {{ loop.index }} as metric_order,
+      '{{ metric.mart }}' as mart,
+      '{{ metric.metric }}' as metric,
+      source_relation,
+      cast({{ metric.covered }} as bigint) as covered,
+      cast({{ metric.base }} as bigint) as base,
+      {{ metric.what_sql or "'" ~ metric.what ~ "'" }} as what,
+      cast({{ metric.ok }} as double) as ok_from,
+      cast({{ metric.floor or 0 }} as double) as degraded_above,
+      {%- for kind in ['blocks', 'caps'] %}
+        case {% for condition, words in metric.get(kind, [('false', '')]) %}when {{ condition }} then '{{ words }}'{% endfor %} end as {{ kind }}_words,
+      {%- endfor %}
+      '{{ metric.missing }}' as missing_fields,
+      '{{ metric.so }}' as consequence,
+      '{{ metric.unlock }}' as how_to_unlock
+    from coverage
+    {%- if not loop.last %}
+      union all
+    {%- endif %}
   {%- endfor %}
 ),
 

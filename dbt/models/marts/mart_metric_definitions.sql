@@ -2,7 +2,7 @@
 {%- set definitions = [] -%}
 {%- if execute -%}
 {%- set owners = {} -%}
-{%- for name, group in (graph.groups or {}).items() -%}
+{%- for group in (graph.groups or {}).values() -%}
 {%- do owners.update({group.name: group.owner.name or group.owner.email}) -%}
 {%- endfor -%}
 {%- set models = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | list -%}

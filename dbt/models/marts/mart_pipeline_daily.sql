@@ -48,24 +48,24 @@ placed as (
 
 open_by_day as (
   select
+    {%- for measure in measures %}
+    sum({{ measure }}) as {{ measure }},
+    {%- endfor %}
     stage_key,
     currency,
-    open_from as date_day,
-    {%- for measure in measures %}
-    sum({{ measure }}) as {{ measure }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    open_from as date_day
   from placed
   group by stage_key, currency, open_from
 ),
 
 past_due_by_day as (
   select
+    {%- for measure in dated_measures %}
+    sum({{ measure }}) as {{ measure }},
+    {%- endfor %}
     stage_key,
     currency,
-    past_due_from as date_day,
-    {%- for measure in dated_measures %}
-    sum({{ measure }}) as {{ measure }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    past_due_from as date_day
   from placed
   where close_date is not null
   group by stage_key, currency, past_due_from
@@ -73,13 +73,13 @@ past_due_by_day as (
 
 in_quarter_by_day as (
   select
+    {%- for measure in dated_measures %}
+    sum({{ measure }}) as {{ measure }},
+    {%- endfor %}
     stage_key,
     currency,
     quarter_index,
-    in_quarter_from as date_day,
-    {%- for measure in dated_measures %}
-    sum({{ measure }}) as {{ measure }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    in_quarter_from as date_day
   from placed
   where in_quarter_from <= quarter_end_on
   group by stage_key, currency, quarter_index, in_quarter_from
@@ -126,19 +126,19 @@ spine as (
 
 running as (
   select
-    spine.source_relation,
-    spine.pipeline_key,
-    spine.stage_key,
-    spine.currency,
-    spine.date_day,
-    spine.day_label,
     {%- for measure in measures %}
     sum(coalesce(open_by_day.{{ measure }}, 0)) over so_far as {{ measure }},
     {%- endfor %}
     {%- for measure in dated_measures %}
     sum(coalesce(past_due_by_day.{{ measure }}, 0)) over so_far as past_due_{{ measure }},
-    sum(coalesce(in_quarter_by_day.{{ measure }}, 0)) over so_far_in_quarter as in_quarter_{{ measure }}{{ ',' if not loop.last }}
+    sum(coalesce(in_quarter_by_day.{{ measure }}, 0)) over so_far_in_quarter as in_quarter_{{ measure }},
     {%- endfor %}
+    spine.source_relation,
+    spine.pipeline_key,
+    spine.stage_key,
+    spine.currency,
+    spine.date_day,
+    spine.day_label
   from spine
   left join open_by_day
     on spine.stage_key = open_by_day.stage_key
@@ -231,7 +231,7 @@ final as (
     by_stage.deals_open as amount_known_denominator,
     {{ safe_rate('by_stage.deals_priced', 'by_stage.deals_open') }} as amount_known_rate,
     case
-      when by_stage.deals_amount_unknown > 0 and by_stage.deals_without_amount = by_stage.deals_open then 'none'
+      when by_stage.deals_open > 0 and by_stage.deals_without_amount = by_stage.deals_open then 'none'
       when by_stage.deals_amount_unknown > 0 or by_stage.deals_amount_current > 0 then 'current_values'
       else 'history'
     end as amount_asof_quality,

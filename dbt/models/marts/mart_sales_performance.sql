@@ -174,7 +174,7 @@ final as (
     measured.deals_in_cycle,
     measured.sales_cycle_mean_days,
     {%- for name in ['p25', 'median', 'p75', 'p90'] %}
-    case when not measured.cycle_sample_too_small then measured.sales_cycle_{{ name }}_days end as sales_cycle_{{ name }}_days,
+      case when not measured.cycle_sample_too_small then measured.sales_cycle_{{ name }}_days end as sales_cycle_{{ name }}_days,
     {%- endfor %}
     measured.cycle_start_basis,
     measured.velocity_basis,
@@ -188,27 +188,27 @@ final as (
     end as sales_velocity,
     cast(measured.known_won_amount as double) / ({{ days_between('measured.period_start', 'measured.counted_through') }} + 1) as won_amount_per_day,
     measured.prior_period,
-    cast(case when prior_history.has_known_outcomes then coalesce(prior.known_won_amount, case when prior.period is null then 0 end) end as decimal(38, 3)) as prior_period_value,
-    measured.is_complete_period and coalesce(prior_history.history_status = 'full', false) as is_prior_period_comparable,
+    cast(case when before_history.has_known_outcomes then coalesce(before.known_won_amount, case when before.period is null then 0 end) end as decimal(38, 3)) as prior_period_value,
+    measured.is_complete_period and coalesce(before_history.history_status = 'full', false) as is_prior_period_comparable,
     measured.same_period_last_year,
     cast(case when year_history.has_known_outcomes then coalesce(last_year.known_won_amount, case when last_year.period is null then 0 end) end as decimal(38, 3)) as same_period_last_year_value,
     measured.is_complete_period and coalesce(year_history.history_status = 'full', false) as is_same_period_last_year_comparable,
     measured.as_of,
     measured.definition_version
   from measured
-  left join measured as prior
-    on measured.period_type = prior.period_type
-      and measured.prior_period = prior.period
-      and measured.segment_type = prior.segment_type
-      and measured.segment = prior.segment
+  left join measured as before
+    on measured.period_type = before.period_type
+      and measured.prior_period = before.period
+      and measured.segment_type = before.segment_type
+      and measured.segment = before.segment
   left join measured as last_year
     on measured.period_type = last_year.period_type
       and measured.same_period_last_year = last_year.period
       and measured.segment_type = last_year.segment_type
       and measured.segment = last_year.segment
-  left join history as prior_history
-    on measured.period_type = prior_history.period_type
-      and measured.prior_period = prior_history.period
+  left join history as before_history
+    on measured.period_type = before_history.period_type
+      and measured.prior_period = before_history.period
   left join history as year_history
     on measured.period_type = year_history.period_type
       and measured.same_period_last_year = year_history.period

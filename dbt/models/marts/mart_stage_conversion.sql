@@ -2,17 +2,11 @@
 -- deals that came to it got (cohort), and how many of the deals closed after it were won.
 {%- set horizons = ['30d', '60d', '90d', '180d', 'to_date'] %}
 {%- set segment_horizons = ['90d', 'to_date'] %}
-{%- set sums %}
-    {%- for horizon in horizons %}
-    sum(members.numerator_{{ horizon }}) as numerator_{{ horizon }},
-    sum(members.denominator_{{ horizon }}) as denominator_{{ horizon }},
-    {%- endfor %}
-    sum(members.deals_matured) as deals_matured,
-    sum(members.deals_backward) as deals_backward,
-    sum(members.deals_switched) as deals_switched,
-    sum(members.deals_closed_other) as deals_closed_other,
-    sum(members.deals_left_out) as deals_left_out
-{%- endset %}
+{%- set measures = [
+  'numerator_30d', 'denominator_30d', 'numerator_60d', 'denominator_60d', 'numerator_90d', 'denominator_90d',
+  'numerator_180d', 'denominator_180d', 'numerator_to_date', 'denominator_to_date', 'deals_matured', 'deals_backward',
+  'deals_switched', 'deals_closed_other', 'deals_left_out'
+] %}
 {%- set cell_key = 'members.metric, members.variant, members.period_type, members.period, members.source_relation, members.stage_key' %}
 with context as (
   select * from {{ ref('stg_run_context') }}
@@ -48,38 +42,46 @@ segments as (
 
 cells as (
   select
+    {%- for measure in measures %}
+    sum(members.{{ measure }}) as {{ measure }},
+    {%- endfor %}
     {{ cell_key }},
     'total' as segment_type,
-    'all' as segment,
-    {{ sums }}
+    'all' as segment
   from conversions as members
   group by {{ cell_key }}
   union all
   -- who led the deal then
   select
+    {%- for measure in measures %}
+    sum(members.{{ measure }}) as {{ measure }},
+    {%- endfor %}
     {{ cell_key }},
     'owner' as segment_type,
-    owners.owner as segment,
-    {{ sums }}
+    owners.owner as segment
   from segmented as members
   inner join {{ ref('dim_owner') }} as owners on members.owner_key = owners.owner_key
   group by {{ cell_key }}, owners.owner
   union all
   select
+    {%- for measure in measures %}
+    sum(members.{{ measure }}) as {{ measure }},
+    {%- endfor %}
     {{ cell_key }},
     'team' as segment_type,
-    owners.team as segment,
-    {{ sums }}
+    owners.team as segment
   from segmented as members
   inner join {{ ref('dim_owner') }} as owners on members.owner_key = owners.owner_key
   group by {{ cell_key }}, owners.team
   union all
   -- what the deal is; closed deals belong to the owner who closed them
   select
+    {%- for measure in measures %}
+    sum(members.{{ measure }}) as {{ measure }},
+    {%- endfor %}
     {{ cell_key }},
     segments.segment_type,
-    segments.segment,
-    {{ sums }}
+    segments.segment
   from segmented as members
   inner join segments on members.deal_key = segments.deal_key
   where segments.segment_type in ('region', 'product', 'industry') or members.metric = 'stage_to_won'
@@ -119,28 +121,6 @@ by_horizon as (
   {%- endfor %}
 ),
 
-compared as (
-  select
-    *,
-    max(case when segment_type = 'total' then conversion_numerator end) over cell as total_numerator,
-    max(case when segment_type = 'total' then conversion_denominator end) over cell as total_denominator
-  from by_horizon
-  window cell as (partition by metric, variant, horizon, period_type, period, stage_key)
-),
-
-counted as (
-  select
-    compared.*,
-    count(case when compared.conversion_denominator >= context.min_sample then 1 end) over (
-      partition by
-        compared.metric, compared.variant, compared.horizon, compared.period_type, compared.period, compared.stage_key,
-        compared.segment_type
-    ) as segments_compared
-  from compared
-  cross join context
-),
-
--- a stage that deals were only ever found in has no entries to count from; one that all deals skipped lacks nothing
 dated_stages as (
   select
     stage_key,
@@ -149,80 +129,90 @@ dated_stages as (
   group by stage_key
 ),
 
-rated as (
+-- a segment is held against the other named ones: deals of which nothing is recorded are often the young or the lost
+compared as (
   select
-    counted.*,
-    context.as_of,
+    by_horizon.*,
+    by_horizon.conversion_denominator < context.min_sample as sample_too_small,
+    sum(case when by_horizon.segment <> '(none)' then by_horizon.conversion_numerator else 0 end) over segments
+    + case when by_horizon.segment = '(none)' then by_horizon.conversion_numerator else 0 end as compared_numerator,
+    sum(case when by_horizon.segment <> '(none)' then by_horizon.conversion_denominator else 0 end) over segments
+    + case when by_horizon.segment = '(none)' then by_horizon.conversion_denominator else 0 end as compared_denominator,
+    count(case when by_horizon.segment <> '(none)' and by_horizon.conversion_denominator >= context.min_sample then 1 end)
+      over segments as segments_compared,
     context.min_sample,
-    context.definition_version,
-    coalesce(dated_stages.has_entry_dates, true) as has_entry_dates,
-    counted.conversion_denominator < context.min_sample as sample_too_small
-  from counted
+    context.definition_version
+  from by_horizon
   cross join context
-  left join dated_stages on counted.stage_key = dated_stages.stage_key
+  window segments as (
+    partition by
+      by_horizon.metric, by_horizon.variant, by_horizon.horizon, by_horizon.period_type, by_horizon.period, by_horizon.stage_key,
+      by_horizon.segment_type
+  )
 ),
 
 final as (
   select
-    rated.metric,
-    rated.variant,
-    rated.horizon,
-    rated.period_type,
-    rated.period,
+    compared.metric,
+    compared.variant,
+    compared.horizon,
+    compared.period_type,
+    compared.period,
     periods.period_start,
     periods.period_end,
     periods.is_complete_period,
     case
-      when rated.metric = 'stage_to_won'
-        then {{ history_status('rated.period_type', 'periods.period_start', 'coalesce(sales_history.complete_from_on, history.full_from_on)') }}
-      else {{ history_status('rated.period_type', 'periods.period_start', 'history.full_from_on') }}
+      when compared.metric = 'stage_to_won'
+        then {{ history_status('compared.period_type', 'periods.period_start', 'coalesce(sales_history.complete_from_on, history.full_from_on)') }}
+      else {{ history_status('compared.period_type', 'periods.period_start', 'history.full_from_on') }}
     end as history_status,
-    rated.source_relation,
+    compared.source_relation,
     stages.pipeline_id,
     stages.pipeline_key,
     pipelines.pipeline,
     stages.stage_id,
-    rated.stage_key,
+    compared.stage_key,
     stages.stage,
     stages.stage_order,
-    rated.segment_type,
-    rated.segment,
-    rated.conversion_numerator,
-    rated.conversion_denominator,
+    compared.segment_type,
+    compared.segment,
+    compared.conversion_numerator,
+    compared.conversion_denominator,
+    {{ sampled_rate('compared.conversion_numerator', 'compared.conversion_denominator', 'compared.min_sample') }} as conversion_rate,
+    {{ wilson_low('compared.conversion_numerator', 'compared.conversion_denominator') }} as rate_low,
+    {{ wilson_high('compared.conversion_numerator', 'compared.conversion_denominator') }} as rate_high,
+    compared.sample_too_small,
     case
-      when rated.has_entry_dates
-        then {{ sampled_rate('rated.conversion_numerator', 'rated.conversion_denominator', 'rated.min_sample') }}
-    end as conversion_rate,
-    case when rated.has_entry_dates then {{ wilson_low('rated.conversion_numerator', 'rated.conversion_denominator') }} end as rate_low,
-    case when rated.has_entry_dates then {{ wilson_high('rated.conversion_numerator', 'rated.conversion_denominator') }} end as rate_high,
-    rated.sample_too_small,
-    case
-      when not rated.has_entry_dates then 'no_entry_dates'
-      when rated.conversion_denominator = 0 then 'no_deals'
-      when rated.sample_too_small then 'small_sample'
+      when compared.conversion_denominator = 0 and not dated_stages.has_entry_dates then 'no_entry_dates'
+      when compared.conversion_denominator = 0 then 'no_deals'
+      when compared.sample_too_small then 'small_sample'
     end as rate_null_reason,
     case
-      when rated.segment_type <> 'total' and rated.has_entry_dates and not rated.sample_too_small
-        then {{ differs_from_rest('rated.conversion_numerator', 'rated.conversion_denominator', 'rated.total_numerator', 'rated.total_denominator', 'rated.segments_compared') }}
+      when compared.segment_type <> 'total' and compared.horizon <> 'to_date' and not compared.sample_too_small
+        then {{ differs_from_rest(
+          'compared.conversion_numerator', 'compared.conversion_denominator', 'compared.compared_numerator',
+          'compared.compared_denominator', 'compared.segments_compared'
+        ) }}
     end as differs_from_total,
-    case when rated.metric = 'stage_conversion_next' then rated.conversion_numerator end as deals_advanced,
-    case when rated.metric = 'stage_conversion_next' then rated.conversion_denominator - rated.conversion_numerator end as deals_lost,
-    rated.deals_backward,
-    rated.deals_switched,
-    rated.deals_closed_other,
-    rated.deals_left_out,
-    rated.deals_in_cohort,
-    rated.deals_matured,
-    {{ safe_rate('rated.deals_matured', 'rated.deals_in_cohort') }} as matured_share,
-    rated.definition_version
-  from rated
+    case when compared.metric = 'stage_conversion_next' then compared.conversion_numerator end as deals_advanced,
+    case when compared.metric = 'stage_conversion_next' then compared.conversion_denominator - compared.conversion_numerator end as deals_lost,
+    compared.deals_backward,
+    compared.deals_switched,
+    compared.deals_closed_other,
+    compared.deals_left_out,
+    compared.deals_in_cohort,
+    compared.deals_matured,
+    {{ safe_rate('compared.deals_matured', 'compared.deals_in_cohort') }} as matured_share,
+    compared.definition_version
+  from compared
   inner join {{ ref('int_periods') }} as periods
-    on rated.period_type = periods.period_type
-      and rated.period = periods.period
-  inner join {{ ref('dim_stage') }} as stages on rated.stage_key = stages.stage_key
+    on compared.period_type = periods.period_type
+      and compared.period = periods.period
+  inner join {{ ref('dim_stage') }} as stages on compared.stage_key = stages.stage_key
   inner join {{ ref('dim_pipeline') }} as pipelines on stages.pipeline_key = pipelines.pipeline_key
-  inner join {{ ref('int_source_history') }} as history on rated.source_relation = history.source_relation
-  left join {{ ref('int_sales_history') }} as sales_history on rated.source_relation = sales_history.source_relation
+  inner join {{ ref('int_source_history') }} as history on compared.source_relation = history.source_relation
+  left join dated_stages on compared.stage_key = dated_stages.stage_key
+  left join {{ ref('int_sales_history') }} as sales_history on compared.source_relation = sales_history.source_relation
 )
 
 select * from final

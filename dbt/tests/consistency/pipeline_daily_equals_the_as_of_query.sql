@@ -1,11 +1,7 @@
 -- What: mart_pipeline_daily (running sums of signed changes) against a query of the open deals on single days.
 -- Why: two routes to one number; a change lost or counted twice would shift every later day.
 -- Window: the first day, each quarter's first and last day, each month's 15th, and as_of.
-with context as (
-  select * from {{ ref('stg_run_context') }}
-),
-
-mart as (
+with mart as (
   select * from {{ ref('mart_pipeline_daily') }}
 ),
 
