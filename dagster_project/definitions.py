@@ -1,7 +1,7 @@
 """The whole pipeline on one screen: assets, checks, jobs, schedules, sensors, resource, executor."""
 
 import hashlib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -73,14 +73,14 @@ def find_landed(settings: Settings) -> Landed:
 
 
 def earliest_day(settings: Settings) -> date:
-    """The day of the earliest change that is landed; the start of 2020 while there is none."""
-    batches = Landing(settings.paths.landing).batches()
-    days = [
-        batch.manifest.min_modified_at.date()
-        for batch in batches
-        if batch.manifest.min_modified_at and batch.manifest.stamp.entity in ("deals", "stage_history")
-    ]
-    return min(days, default=date(2020, 1, 1))
+    """The day of the earliest change that is landed; the start of 2020 while there is none.
+
+    At most 20 years back: a single date of 1900 is no reason for forty thousand partitions.
+    """
+    manifests = [batch.manifest for batch in Landing(settings.paths.landing).batches()]
+    first = min((m.oldest_event_on for m in manifests if m.oldest_event_on), default=date(2020, 1, 1))
+    last = max((m.newest_event_on for m in manifests if m.newest_event_on), default=first)
+    return max(first, last - timedelta(days=20 * 365))
 
 
 def __getattr__(name: str) -> dg.Definitions:

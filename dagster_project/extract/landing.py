@@ -94,6 +94,7 @@ class Landing:
         fingerprint: str,
         origin: Mapping[str, Any] | None = None,
         covered_until: date | None = None,
+        oldest_event_on: date | None = None,
         newest_event_on: date | None = None,
     ) -> Batch:
         """Land one batch: `fill` writes the Parquet file (columns of SCHEMA) at the path it is given.
@@ -122,6 +123,7 @@ class Landing:
                 min_modified_at=lowest,
                 max_modified_at=highest,
                 covered_until=covered_until,
+                oldest_event_on=oldest_event_on,
                 newest_event_on=newest_event_on,
                 origin=origin or {},
             )

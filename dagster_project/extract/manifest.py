@@ -42,6 +42,7 @@ class Manifest:
     min_modified_at: datetime | None = None
     max_modified_at: datetime | None = None
     covered_until: date | None = None
+    oldest_event_on: date | None = None
     newest_event_on: date | None = None
     history_is_complete: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
             min_modified_at=_instant(data["min_modified_at"]),
             max_modified_at=_instant(data["max_modified_at"]),
             covered_until=_day(data["covered_until"]),
+            oldest_event_on=_day(data["oldest_event_on"]),
             newest_event_on=_day(data["newest_event_on"]),
             history_is_complete=data["history_is_complete"],
             origin=data["origin"],
@@ -122,6 +124,7 @@ def manifest_text(manifest: Manifest) -> str:
         "min_modified_at": manifest.min_modified_at and manifest.min_modified_at.isoformat(),
         "max_modified_at": manifest.max_modified_at and manifest.max_modified_at.isoformat(),
         "covered_until": manifest.covered_until and manifest.covered_until.isoformat(),
+        "oldest_event_on": manifest.oldest_event_on and manifest.oldest_event_on.isoformat(),
         "newest_event_on": manifest.newest_event_on and manifest.newest_event_on.isoformat(),
         "origin": dict(manifest.origin),
     }

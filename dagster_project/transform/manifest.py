@@ -39,7 +39,19 @@ def load_manifest(settings: Settings, project: Path = DBT_PROJECT) -> dict[str, 
         with run_lock.hold(lock, f"parse-{os.getpid()}", "parsing the dbt project", PARSE_WAIT_SECONDS):
             if is_stale(path, project):
                 parse(settings, project)
-    return json.loads(path.read_text())
+    return attach_singular_tests(json.loads(path.read_text(encoding="utf-8")))
+
+
+def attach_singular_tests(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Give each test that compares several models to the one it names first.
+
+    Dagster shows a test as an asset check only when it knows whose it is.
+    """
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "test" and not node.get("attached_node"):
+            models = [name for name in node["depends_on"]["nodes"] if name.startswith("model.")]
+            node["attached_node"] = models[0] if models else None
+    return manifest
 
 
 def is_stale(manifest: Path, project: Path) -> bool:

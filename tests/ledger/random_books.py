@@ -1,17 +1,20 @@
-"""Books by chance: few deals, few instants, so that rows collide, precede creation, repeat and contradict."""
+"""Books by chance: few instants and stages, so that rows collide, precede creation, repeat and contradict.
+
+A book holds many deals, because deals do not touch each other and one build of many costs what one of few
+does. It follows from one number, so a failing test names the number; `only` cuts the book down to the deal.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-
-from hypothesis import strategies as st
+from random import Random
 
 from tests.ledger.book import FIRST_EXTRACTION, STAGES, Book, Change, Record, Run, Settings, stages_in
 
+DEALS = 40
 START = datetime(2025, 3, 28, 21, 30)
-SECOND_EXTRACTION = datetime(2026, 1, 5, 2)
 RUNS = (
     Run(date(2025, 12, 31), datetime(2026, 1, 1, 1)),
     Run(date(2026, 1, 2), datetime(2026, 1, 3, 1)),
@@ -36,102 +39,116 @@ AMOUNTS = (None, None, Decimal("10"), Decimal("20"), Decimal("0"))
 CLOSE_DATES = (None, None, date(2025, 4, 30), date(2025, 6, 30), date(2026, 2, 1))
 OWNERS = (None, None, "ann", "bob")
 ZONES = ("UTC", "Europe/Amsterdam", "America/Phoenix", "Pacific/Auckland")
+FIRST_LOAD = {"extracted_at": FIRST_EXTRACTION, "is_initial_load": True}
+LATE = (
+    {"extracted_at": datetime(2026, 1, 3, 2), "is_initial_load": False},
+    {"extracted_at": datetime(2026, 1, 5, 2), "is_initial_load": False},
+)
+DELIVERED = (FIRST_LOAD, FIRST_LOAD, *LATE)
 
 
-@st.composite
-def changes_of_a_deal(draw: st.DrawFn, deal_id: str) -> list[Change]:
+def random_book(seed: int) -> Book:
+    """Forty deals of two sources with equal deal ids, in a business of some time zone."""
+    rng = Random(seed)
+    records: list[Record] = []
+    changes: list[Change] = []
+    for number in range(DEALS):
+        source = ("crm", "other_crm")[number % 2]
+        deal_id = f"deal {number // 2:02}"
+        records += [replace(row, source=source) for row in _records(rng, deal_id)]
+        changes += [replace(row, source=source) for row in _changes(rng, deal_id)]
+    stages = SHARED_STAGES + tuple(replace(stage, source="other_crm") for stage in SHARED_STAGES)
+    settings = Settings(time_zone=rng.choice(ZONES))
+    return Book(stages, tuple(records), tuple(changes), RUNS, settings)
+
+
+def only(book: Book, deal: tuple[str, str]) -> Book:
+    """The book with no other deal than this one (source, deal_id)."""
+    return replace(
+        book,
+        records=tuple(row for row in book.records if (row.source, row.deal_id) == deal),
+        changes=tuple(row for row in book.changes if (row.source, row.deal_id) == deal),
+    )
+
+
+def shuffled_and_repeated(book: Book, seed: int) -> Book:
+    """The same book: a third of the history delivered once more a month later, all rows in another order."""
+    rng = Random(seed)
+    later = FIRST_EXTRACTION + timedelta(days=30)
+    again = rng.sample(book.changes, k=len(book.changes) // 3)
+    rows = [*book.changes, *(replace(row, extracted_at=later, is_initial_load=False) for row in again)]
+    return replace(
+        book,
+        changes=tuple(rng.sample(rows, k=len(rows))),
+        records=tuple(rng.sample(book.records, k=len(book.records))),
+        stages=tuple(rng.sample(book.stages, k=len(book.stages))),
+    )
+
+
+def late_rows(book: Book, seed: int) -> tuple[Change, ...]:
+    """One more stage row for each deal that has any, delivered in the last night."""
+    rng = Random(seed)
+    rows = []
+    for source, deal_id in sorted({(row.source, row.deal_id) for row in book.changes}):
+        pipeline, stage = rng.choice(STATES)
+        at = rng.choice(INSTANTS)
+        rows.append(Change(deal_id, at, stage, pipeline=pipeline, source=source, **LATE[1]))
+    return tuple(rows)
+
+
+def _changes(rng: Random, deal_id: str) -> list[Change]:
     """Up to seven rows; old values told truly, told at random, or not at all."""
-    instants = sorted(draw(st.lists(st.sampled_from(INSTANTS), max_size=7)))
-    old_values = draw(st.sampled_from(("none", "true", "random")))
-    has_sequence = draw(st.booleans())
-    has_status = draw(st.integers(0, 4)) == 0
+    old_values = rng.choice(("none", "true", "random"))
+    has_sequence = rng.random() < 0.5
+    has_status = rng.random() < 0.2
     told: list[Change] = []
     state: tuple[str, str] | None = None
-    for number, at in enumerate(instants):
-        if draw(st.integers(0, 5)) == 0:
-            row = Change(deal_id, at, pipeline=None)
-        else:
-            entered = draw(st.sampled_from(STATES))
-            left = {"none": None, "true": state, "random": draw(st.sampled_from((None, *STATES)))}[old_values]
-            row = Change(
-                deal_id,
-                at,
-                entered[1],
-                left[1] if left else None,
-                entered[0],
-                left[0] if left else None,
-            )
+    for number, at in enumerate(sorted(rng.choices(INSTANTS, k=rng.randint(0, 7)))):
+        row = Change(deal_id, at, pipeline=None)
+        if rng.random() < 0.83:
+            entered = rng.choice(STATES)
+            left = {"none": None, "true": state, "random": rng.choice((None, *STATES))}[old_values]
+            from_pipeline, from_stage = left or (None, None)
+            row = Change(deal_id, at, entered[1], from_stage, entered[0], from_pipeline)
             state = entered
         told.append(
             replace(
                 row,
-                amount=draw(st.sampled_from(AMOUNTS)),
-                close_date=draw(st.sampled_from(CLOSE_DATES)),
-                owner=draw(st.sampled_from(OWNERS)),
-                status=draw(st.sampled_from((None, "open", "won", "lost"))) if has_status else None,
+                amount=rng.choice(AMOUNTS),
+                close_date=rng.choice(CLOSE_DATES),
+                owner=rng.choice(OWNERS),
+                status=rng.choice((None, "open", "won", "lost")) if has_status else None,
                 sequence=number if has_sequence else None,
-                **draw(st.sampled_from(DELIVERED)),
+                **rng.choice(DELIVERED),
             )
         )
     return told
 
 
-DELIVERED = (
-    {},
-    {},
-    {"extracted_at": datetime(2026, 1, 3, 2), "is_initial_load": False},
-    {"extracted_at": SECOND_EXTRACTION, "is_initial_load": False},
-)
-
-
-@st.composite
-def records_of_a_deal(draw: st.DrawFn, deal_id: str) -> list[Record]:
+def _records(rng: Random, deal_id: str) -> list[Record]:
     """None, one or two deliveries of the current record."""
-    created_at = draw(st.sampled_from((None, START, START, START + timedelta(seconds=2))))
+    created_at = rng.choice((None, START, START, START + timedelta(seconds=2)))
     found = []
-    for number in range(draw(st.sampled_from((0, 1, 1, 1, 2)))):
-        pipeline, stage = draw(st.sampled_from((("new", None), (None, None), *STATES)))
-        removal = draw(st.integers(0, 9))
-        removed_at = draw(st.sampled_from(INSTANTS))
+    for number in range(rng.choice((0, 1, 1, 1, 2))):
+        pipeline, stage = rng.choice((("new", None), (None, None), (None, "opp"), *STATES))
+        removal = rng.random()
+        removed_at = rng.choice(INSTANTS)
         found.append(
             Record(
                 deal_id,
                 created_at,
                 stage,
                 pipeline,
-                status=draw(st.sampled_from((None, None, None, "open", "won", "lost"))),
-                amount=draw(st.sampled_from(AMOUNTS)),
-                close_date=draw(st.sampled_from(CLOSE_DATES)),
-                closed_at=draw(st.sampled_from((None, None, *INSTANTS[:-1]))),
-                modified_at=draw(st.sampled_from((None, *INSTANTS[2:-1]))),
-                owner=draw(st.sampled_from(OWNERS)),
-                deleted_at=removed_at if removal == 0 else None,
-                merged_into="other" if removal == 1 else None,
-                merged_at=removed_at if removal == 1 else None,
-                **draw(st.sampled_from(DELIVERED[2:])) if number else {},
+                status=rng.choice((None, None, None, "open", "won", "lost")),
+                amount=rng.choice(AMOUNTS),
+                close_date=rng.choice(CLOSE_DATES),
+                closed_at=rng.choice((None, None, *INSTANTS)),
+                modified_at=rng.choice((None, *INSTANTS[2:])),
+                owner=rng.choice(OWNERS),
+                deleted_at=removed_at if removal < 0.1 else None,
+                merged_into="other" if removal > 0.9 else None,
+                merged_at=removed_at if removal > 0.9 else None,
+                **rng.choice(LATE if number else DELIVERED),
             )
         )
     return found
-
-
-@st.composite
-def books(draw: st.DrawFn, most_deals: int = 4) -> Book:
-    """One to four deals of two sources, in a business of some time zone."""
-    records: list[Record] = []
-    changes: list[Change] = []
-    for number in range(draw(st.integers(1, most_deals))):
-        source = "crm" if number % 3 else "other_crm"
-        deal_id = f"deal {number // 2}"
-        records += [replace(row, source=source) for row in draw(records_of_a_deal(deal_id))]
-        changes += [replace(row, source=source) for row in draw(changes_of_a_deal(deal_id))]
-    stages = SHARED_STAGES + tuple(replace(stage, source="other_crm") for stage in SHARED_STAGES)
-    settings = Settings(time_zone=draw(st.sampled_from(ZONES)))
-    return Book(stages, tuple(records), tuple(changes), RUNS, settings)
-
-
-def delivered_again(book: Book, rows: list[int]) -> Book:
-    """The same book with some rows of the history delivered a second time, later."""
-    again = [
-        replace(book.changes[index], extracted_at=FIRST_EXTRACTION + timedelta(days=30)) for index in rows
-    ]
-    return replace(book, changes=(*book.changes, *again))

@@ -93,7 +93,13 @@ def date_columns_export() -> Book:
         "rows_duplicate": "1",
         "columns_unmapped": '["Mood","Fax"]',
     }
-    reject = {"file": "deals.csv", "entity": "deals", "column": "close_value", "reason": "not a number"}
+    reject = {
+        "file": "deals.csv",
+        "sha256": "1",
+        "entity": "deals",
+        "column": "close_value",
+        "reason": "not a number",
+    }
     facts = (
         (
             "owners",
@@ -132,7 +138,10 @@ def crm_with_odd_deals() -> Book:
         Record("still_open", datetime(2025, 6, 1), "Engaging", amount=Decimal(60), currency="EUR"),
     )
     rates = ({"source": "business", "currency": "GBP", "rate_date": "2025-01-01", "rate": "2"},)
-    return Book(STAGES, records, (), RUNS, SalesSettings(), (("fx_rates", rates),))
+    # a line for 60 of the 100 of the deal `first`
+    lines = ({"line_item_id": "1", "deal_id": "first", "product": "Seat", "amount": "60", "currency": "EUR"},)
+    facts = (("fx_rates", rates), ("line_items", lines))
+    return Book(STAGES, records, (), RUNS, SalesSettings(), facts)
 
 
 def _closed(

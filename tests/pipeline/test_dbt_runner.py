@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import duckdb
 import pytest
+from dbt.cli.main import dbtRunner
 
 from dagster_project.transform import manifest
 from dagster_project.transform.dbt_runner import (
@@ -17,6 +18,7 @@ from dagster_project.transform.dbt_runner import (
     count_rows,
     dbt_arguments,
     dbt_environment,
+    environment_set,
 )
 from tests.pipeline.tiny_dbt import SLOW_SQL, write_project, write_warehouse
 
@@ -41,7 +43,9 @@ def invocation(settings: SimpleNamespace, project: Path, *options: str) -> DbtIn
 
 def opens_elsewhere(warehouse: Path) -> bool:
     """Whether another process can open the warehouse for writing: nothing here holds it any more."""
-    code = f"import duckdb; duckdb.connect({str(warehouse)!r}).execute('create or replace table t as select 1')"
+    code = (
+        f"import duckdb; duckdb.connect({str(warehouse)!r}).execute('create or replace table t as select 1')"
+    )
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
@@ -86,7 +90,9 @@ def test_a_failed_test_is_named_with_its_reason_and_the_log(settings: SimpleName
         connection.execute("insert into landing.deals values (null, 'Lead')")
     run = invocation(settings, project)
     list(run.messages())
-    with pytest.raises(DbtError, match=r"test not_null_stg_deals_deal_id: Got 1 result.*full log: .*dbt\.log"):
+    with pytest.raises(
+        DbtError, match=r"not_null_stg_deals_deal_id: Got 1 result.*full log: .*dbt\.log"
+    ):
         run.raise_for_errors()
 
 
@@ -96,14 +102,14 @@ def test_sql_that_does_not_run_is_named_without_a_trail_of_macros(
     (project / "models/marts/mart_deals.sql").write_text("select no_such_column from {{ ref('stg_deals') }}")
     run = invocation(settings, project)
     list(run.messages())
-    with pytest.raises(DbtError, match="model mart_deals: .*no_such_column") as caught:
+    with pytest.raises(DbtError, match=r"model mart_deals: .*no_such_column") as caught:
         run.raise_for_errors()
     assert "> in macro" not in str(caught.value)
 
 
 def test_a_project_that_does_not_parse_is_an_error_in_words(settings: SimpleNamespace, project: Path) -> None:
     (project / "models/marts/mart_deals.sql").write_text("select * from {{ ref('nowhere') }}")
-    with pytest.raises(DbtError, match="mart_deals.*nowhere"):
+    with pytest.raises(DbtError, match=r"mart_deals.*nowhere"):
         manifest.load_manifest(settings, project)
 
 
@@ -126,11 +132,15 @@ def test_a_cancelled_build_ends_its_queries_and_frees_the_warehouse(
 def test_a_second_build_reads_the_parsed_project_instead_of_parsing_it(
     settings: SimpleNamespace, project: Path
 ) -> None:
+    events: list[set[str]] = []
     for _ in range(2):
-        list((run := invocation(settings, project)).messages())
-        run.raise_for_errors()
-    written = (settings.paths.dbt_target / "perf_info.json").read_text()
-    assert '"parsed_path_count": 0' in written
+        names: set[str] = set()
+        with environment_set(dbt_environment(settings)):
+            runner = dbtRunner(callbacks=[lambda event, names=names: names.add(event.info.name)])
+            assert runner.invoke(dbt_arguments(settings, "build", project=project)).success
+        events.append(names)
+    assert "PartialParsingSkipParsing" not in events[0]
+    assert "PartialParsingSkipParsing" in events[1]
 
 
 @pytest.fixture

@@ -205,3 +205,11 @@ def test_the_minimum_amount_of_the_setting_filters_amounts_and_never_counts(
     tables = bench.build(replace(book, records=priced, settings=settings), tmp_path_factory.mktemp("priced"))
     assert cell(tables, "all", "win_rate_count_denominator", "win_rate_amount_denominator") == (7, 1600)
     assert cell(tables, "all", "win_rate_amount") == pytest.approx(1100 / 1600)
+
+
+def test_line_items_part_the_amount_and_count_the_deal_where_it_has_a_product(crm: LedgerTables) -> None:
+    """T47: 60 of the deal's 100 are a product's, 40 are nobody's; of the other wins none has a product."""
+    columns = ("deals_won", "won_amount", "avg_deal_amount")
+    assert cell(crm, "2025Q1", *columns, segment="product", member="Seat") == (1, 60, 60)
+    assert cell(crm, "2025Q1", *columns, segment="product", member="(none)") == (1, 440, 400)
+    assert cell(crm, "2025Q1", *columns) == (2, 500, 250)

@@ -52,10 +52,12 @@ models:
     description: One row per stage.
     columns: [{name: stage, data_tests: [not_null, unique]}]
 """
-# Some hundred billion rows: no machine ends this while a test looks on.
-SLOW_SQL = (
-    "select count(*) as deals, 'open' as stage from range(1000000) as a, range(1000000) as b where a.range > b.range"
-)
+# Some hundred billion rows: no machine ends this while a test looks on. It waits for stg_run_context.
+SLOW_SQL = """
+select count(*) as deals, 'open' as stage
+from range(1000000) as a, range(1000000) as b, {{ ref('stg_run_context') }} as c
+where a.range > b.range
+"""
 
 
 def write_project(folder: Path) -> Path:

@@ -218,6 +218,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
     counts = findings.count(scratch)
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
+    oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
     report = FileReport(
         file=reading.file,
         entity=entity,
@@ -228,7 +229,8 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         rows_duplicate=counts.duplicate,
         columns_unmapped=tuple(scratch.columns.headers[index] for index in scratch.columns.unmapped),
         columns_missing=scratch.columns.missing,
-        newest_event_on=findings.newest_event_on(scratch, run.settings.business.zone, run.now),
+        oldest_event_on=oldest,
+        newest_event_on=newest,
         rejects=findings.sample_rejects(scratch, reading.file),
         unknown_values=findings.unknown_stages(
             scratch, lambda value, rows: line_to_paste(value, listed, rows)

@@ -1,11 +1,11 @@
-"""What a file tells besides its records: counts, its newest day, stages nobody named, a sample of rejects."""
+"""What a file tells besides its records: counts, its first and last day, stages nobody named, a sample of rejects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from dagster_project.extract.crm.results import Reject, UnknownValue, newest
+from dagster_project.extract.crm.results import Reject, UnknownValue, newest, oldest
 from dagster_project.extract.crm.scratch import FileScratch
 
 SAMPLE_ROWS = 10
@@ -37,8 +37,8 @@ def count(scratch: FileScratch) -> Counts:
     return Counts(*figures, entries)
 
 
-def newest_event_on(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> date | None:
-    """The newest day of the business, not in the future, on which something happened to a deal of the file.
+def event_days(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> tuple[date | None, date | None]:
+    """The oldest and the newest day of the business, not in the future, on which a deal of the file changed.
 
     Entry dates, changes, creation, and the close dates of closed deals count; expected close dates do not.
     """
@@ -48,10 +48,10 @@ def newest_event_on(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> date
     names = [f"f_{f}" for f in _EVENT_INSTANTS.get(scratch.entity.name, ()) if f in scratch.columns.columns]
     names += [f"e_{index}" for index in sorted({column.index for column in scratch.columns.stage_columns})]
     # Canonical instants sort as text.
-    maxima = [f"max({name}) filter ({name} < '{limit}')" for name in names]
+    ends = [f"{end}({name}) filter ({name} < '{limit}')" for name in names for end in ("min", "max")]
     days: list[date | None] = []
-    if maxima:
-        for text in scratch.one(f"select {', '.join(maxima)} from kept"):
+    if ends:
+        for text in scratch.one(f"select {', '.join(ends)} from kept"):
             instant = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("UTC")) if text else None
             days.append(instant and instant.astimezone(zone).date())
     if scratch.entity.name == "deals" and "close_date" in scratch.columns.columns:
@@ -59,10 +59,11 @@ def newest_event_on(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> date
         if scratch.has("status"):
             closed.append(f"coalesce(f_status, '') in {_CLOSED}")
         row = scratch.one(
-            f"select max(f_close_date) from kept where f_close_date <= '{today}' and ({' or '.join(closed)})"
+            "select min(f_close_date), max(f_close_date) from kept "
+            f"where f_close_date <= '{today}' and ({' or '.join(closed)})"
         )
-        days.append(date.fromisoformat(row[0]) if row and row[0] else None)
-    return newest(days)
+        days += [date.fromisoformat(text) if text else None for text in row or ()]
+    return oldest(days), newest(days)
 
 
 def unknown_stages(scratch: FileScratch, paste: Callable[[str, int], str]) -> tuple[UnknownValue, ...]:

@@ -106,6 +106,7 @@ class ReadLog:
             is_initial_load,
             lambda stamp: self._landing.rows_writer(stamp, [row]),
             origin=reading.origin(report),
+            oldest_event_on=report.oldest_event_on,
             newest_event_on=report.newest_event_on,
             covered_until=reading.name_date or report.newest_event_on,
         )
@@ -171,7 +172,11 @@ def batch_id(source: str, entity: str, reading: Reading, at: datetime) -> str:
 
 def report_to_json(report: FileReport) -> dict[str, Any]:
     """A report as JSON values."""
-    return {**asdict(report), "newest_event_on": _text(report.newest_event_on)}
+    return {
+        **asdict(report),
+        "oldest_event_on": _text(report.oldest_event_on),
+        "newest_event_on": _text(report.newest_event_on),
+    }
 
 
 def report_from_json(data: Mapping[str, Any]) -> FileReport:
@@ -181,9 +186,8 @@ def report_from_json(data: Mapping[str, Any]) -> FileReport:
             **data,
             "columns_unmapped": tuple(data["columns_unmapped"]),
             "columns_missing": tuple(data["columns_missing"]),
-            "newest_event_on": date.fromisoformat(data["newest_event_on"])
-            if data["newest_event_on"]
-            else None,
+            "oldest_event_on": _day(data["oldest_event_on"]),
+            "newest_event_on": _day(data["newest_event_on"]),
             "rejects": tuple(Reject(**reject) for reject in data["rejects"]),
             "unknown_values": tuple(UnknownValue(**value) for value in data["unknown_values"]),
         }
@@ -192,3 +196,7 @@ def report_from_json(data: Mapping[str, Any]) -> FileReport:
 
 def _text(day: date | None) -> str | None:
     return day.isoformat() if day else None
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

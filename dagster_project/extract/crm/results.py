@@ -50,6 +50,7 @@ class FileReport:
     rows_duplicate: int = 0
     columns_unmapped: tuple[str, ...] = ()
     columns_missing: tuple[str, ...] = ()
+    oldest_event_on: date | None = None
     newest_event_on: date | None = None
     rejects: tuple[Reject, ...] = ()
     unknown_values: tuple[UnknownValue, ...] = ()
@@ -83,6 +84,11 @@ class ExtractResult:
     def newest_event_on(self) -> date | None:
         """The newest day, not in the future, on which something happened to a deal."""
         return newest(report.newest_event_on for report in self.files)
+
+
+def oldest(days: Iterable[date | None]) -> date | None:
+    """The least of some days, of which any may be unknown."""
+    return min((day for day in days if day is not None), default=None)
 
 
 def newest(days: Iterable[date | None]) -> date | None:

@@ -22,27 +22,21 @@ files as (
   where newest_first = 1
 ),
 
--- a file whose newest delivery refuses nothing has no refused rows any more
 rejected_rows as (
   select
-    rejects.source_relation,
-    coalesce(rejects.entity, '') as entity,
-    coalesce(rejects.file_name, '') as file_name,
-    coalesce(rejects.column_name, '(row)') as column_name,
-    coalesce(rejects.reason, 'no reason given') as reason,
-    rejects.row_number_in_file,
-    rejects.rejected_value,
-    rejects.hint,
+    source_relation,
+    coalesce(entity, '') as entity,
+    coalesce(file_name, '') as file_name,
+    coalesce(column_name, '(row)') as column_name,
+    coalesce(reason, 'no reason given') as reason,
+    row_number_in_file,
+    rejected_value,
+    hint,
     row_number() over (
-      partition by rejects.source_relation, rejects.entity, rejects.file_name, rejects.column_name, rejects.reason
-      order by rejects.row_number_in_file, rejects.rejected_value
+      partition by source_relation, entity, file_name, column_name, reason
+      order by row_number_in_file, rejected_value
     ) as row_of_reason
-  from {{ ref('stg_rejects') }} as rejects
-  left join files
-    on rejects.source_relation = files.source_relation
-      and rejects.entity = files.entity
-      and rejects.file_name = files.file_name
-  where coalesce(files.rows_rejected, 1) > 0
+  from {{ ref('stg_rejects') }}
 ),
 
 reasons as (

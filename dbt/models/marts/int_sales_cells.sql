@@ -43,14 +43,40 @@ period_days as (
   {%- endfor %}
 ),
 
+-- what line items leave of a deal's amount is in the product (none): an amount without a deal of its own
+residuals as (
+  select
+    deal_key,
+    'product' as segment_type,
+    '(none)' as segment
+  from {{ ref('int_deal_segments') }}
+  where segment_type = 'product'
+  group by deal_key
+  having count(*) > 1
+),
+
 deals as (
   select
-    outcomes.*,
+    outcomes.started_on,
+    outcomes.start_basis,
+    outcomes.outcome,
+    outcomes.outcome_on,
+    outcomes.is_import,
+    outcomes.is_amount_missing,
+    outcomes.is_rate_missing,
     segments.segment_type,
     segments.segment,
-    segments.amount_base
+    segments.amount_base,
+    residuals.deal_key is null as is_counted,
+    case when residuals.deal_key is null then outcomes.outcome end as counted_outcome,
+    case when residuals.deal_key is null then outcomes.cycle_days end as cycle_days,
+    case when residuals.deal_key is null then outcomes.cycle_start_basis end as cycle_start_basis
   from outcomes
   inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
+  left join residuals
+    on segments.deal_key = residuals.deal_key
+      and segments.segment_type = residuals.segment_type
+      and segments.segment = residuals.segment
 ),
 
 created as (
@@ -63,6 +89,7 @@ created as (
     count(case when not deals.is_import then 1 end) as deals_created_not_imported
   from deals
   inner join period_days as days on deals.started_on = days.date_day
+  where deals.is_counted
   group by days.period_type, days.period, deals.segment_type, deals.segment
 ),
 
@@ -72,36 +99,37 @@ closed as (
     days.period,
     deals.segment_type,
     deals.segment,
-    count(case when deals.outcome = 'won' then 1 end) as deals_won,
-    count(case when deals.outcome = 'lost' then 1 end) as deals_lost,
-    count(case when deals.outcome = 'closed_other' then 1 end) as deals_closed_other,
-    count(case when deals.is_import and deals.outcome = 'won' then 1 end) as deals_won_imported,
-    count(case when deals.is_import and deals.outcome = 'lost' then 1 end) as deals_lost_imported,
-    count(case when deals.outcome = 'won' and deals.is_amount_missing then 1 end) as deals_won_without_amount,
-    count(case when deals.outcome = 'won' and deals.is_rate_missing then 1 end) as deals_won_without_rate,
-    count(case when deals.outcome = 'lost' and deals.is_amount_missing then 1 end) as deals_lost_without_amount,
-    count(case when deals.outcome = 'lost' and deals.is_rate_missing then 1 end) as deals_lost_without_rate,
-    count(case when deals.outcome = 'won' and deals.amount_base > 0 then 1 end) as deals_won_with_positive_amount,
-    count(case when deals.outcome = 'lost' and deals.amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
-    count(case when deals.outcome = 'won' and deals.amount_base is not null then 1 end) as deals_won_with_amount,
+    count(case when deals.counted_outcome = 'won' then 1 end) as deals_won,
+    count(case when deals.counted_outcome = 'lost' then 1 end) as deals_lost,
+    count(case when deals.counted_outcome = 'closed_other' then 1 end) as deals_closed_other,
+    count(case when deals.is_import and deals.counted_outcome = 'won' then 1 end) as deals_won_imported,
+    count(case when deals.is_import and deals.counted_outcome = 'lost' then 1 end) as deals_lost_imported,
+    count(case when deals.counted_outcome = 'won' and deals.is_amount_missing then 1 end) as deals_won_without_amount,
+    count(case when deals.counted_outcome = 'won' and deals.is_rate_missing then 1 end) as deals_won_without_rate,
+    count(case when deals.counted_outcome = 'lost' and deals.is_amount_missing then 1 end) as deals_lost_without_amount,
+    count(case when deals.counted_outcome = 'lost' and deals.is_rate_missing then 1 end) as deals_lost_without_rate,
+    count(case when deals.counted_outcome = 'won' and deals.amount_base > 0 then 1 end) as deals_won_with_positive_amount,
+    count(case when deals.counted_outcome = 'lost' and deals.amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
+    count(case when deals.counted_outcome = 'won' and deals.amount_base is not null then 1 end) as deals_won_with_amount,
     -- exact sums first: a mean of doubles depends on the order of the rows
-    cast(sum(case when deals.outcome = 'won' and not deals.is_import then deals.amount_base end) as double)
-    / nullif(count(case when deals.outcome = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
+    cast(sum(case when deals.counted_outcome = 'won' and not deals.is_import then deals.amount_base end) as double)
+    / nullif(count(case when deals.counted_outcome = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
     sum(case when deals.outcome = 'won' then deals.amount_base end) as won_amount,
+    sum(case when deals.counted_outcome = 'won' then deals.amount_base end) as counted_won_amount,
     sum(case when deals.outcome = 'lost' then deals.amount_base end) as lost_amount,
     count(case
-      when deals.outcome in ('won', 'lost') and deals.amount_base > 0
+      when deals.counted_outcome in ('won', 'lost') and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then 1
     end) as deals_rated_by_amount,
     sum(case
-      when deals.outcome = 'won' and deals.amount_base > 0
+      when deals.counted_outcome = 'won' and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
     end) as rated_won_amount,
     sum(case
-      when deals.outcome = 'lost' and deals.amount_base > 0
+      when deals.counted_outcome = 'lost' and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
     end) as rated_lost_amount,
-    {{ quantile("case when deals.outcome = 'won' then cast(deals.amount_base as double) end", 0.5) }} as median_deal_amount,
+    {{ quantile("case when deals.counted_outcome = 'won' then cast(deals.amount_base as double) end", 0.5) }} as median_deal_amount,
     count(deals.cycle_days) as deals_in_cycle,
     cast(sum(deals.cycle_days) as double) / nullif(count(deals.cycle_days), 0) as sales_cycle_mean_days,
     {%- for name, share in [('p25', 0.25), ('median', 0.5), ('p75', 0.75), ('p90', 0.9)] %}
@@ -131,6 +159,7 @@ worked as (
   ) as periods
     on deals.started_on <= periods.period_end
       and (deals.outcome_on is null or deals.outcome_on >= periods.period_start)
+  where deals.is_counted
   group by periods.period_type, periods.period, deals.segment_type, deals.segment
 ),
 
@@ -178,7 +207,7 @@ final as (
     ] %}
       coalesce(closed.{{ column }}, 0) as {{ column }},
     {%- endfor %}
-    {%- for column in ['won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
+    {%- for column in ['won_amount', 'counted_won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
       cast(closed.{{ column }} as decimal(38, 3)) as {{ column }},
     {%- endfor %}
     closed.median_deal_amount,

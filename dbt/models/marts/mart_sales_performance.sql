@@ -111,9 +111,9 @@ measured as (
     end as win_rate_amount_reason,
     coalesce(rated_won_amount, 0) + coalesce(rated_lost_amount, 0) as rated_amount,
     -- zero is a fact where nothing closed; where deals closed without an amount, nobody knows
-    case when deals_won = 0 then 0 else won_amount end as known_won_amount,
+    coalesce(won_amount, case when deals_won = 0 then 0 end) as known_won_amount,
     case when deals_lost = 0 then 0 when deals_lost_with_positive_amount > 0 then lost_amount end as known_lost_amount,
-    case when deals_won_with_amount > 0 then cast(won_amount as double) / deals_won_with_amount end as mean_won_amount,
+    case when deals_won_with_amount > 0 then cast(counted_won_amount as double) / deals_won_with_amount end as mean_won_amount,
     case velocity_basis
       when 'created' then deals_created_not_imported
       when 'worked' then deals_worked
