@@ -67,7 +67,7 @@ def find_landed(settings: Settings) -> Landed:
     """What the landing holds now: the as-of day, the newest extraction, a hash over its batches."""
     as_of = resolve_as_of(settings, datetime.now(UTC))
     landing = Landing(settings.paths.landing)
-    names = "\n".join(sorted(str(batch.folder) for batch in landing.batches()))
+    names = "\n".join(sorted(str(batch.folder.relative_to(landing.root)) for batch in landing.batches()))
     digest = hashlib.sha256(names.encode()).hexdigest()
     return Landed(as_of.day, landing.landed_through(), digest, as_of.warning)
 

@@ -146,7 +146,7 @@ class DbtInvocation:
         """Raise `DbtError` unless dbt reported success."""
         if self.result is not None and self.result.success:
             return
-        reasons = [*self._failed_nodes(), *self.errors] or ["no reason given"]
+        reasons = self._failed_nodes() or self.errors or ["no reason given"]
         if self.result is not None and self.result.exception is not None:
             reasons = [str(self.result.exception)]
         shown = "; ".join(" ".join(reason.split()) for reason in reasons[:REASONS_SHOWN])

@@ -28,7 +28,7 @@ def fingerprint(
         "as_of": as_of,
         "is_manual": settings.as_of_is_manual,
         "landed": landed_digest,
-        "settings": settings.model_dump(mode="json", by_alias=True, exclude={"config_path"}),
+        "settings": settings.model_dump(mode="json", by_alias=True, exclude={"config_path", "paths"}),
         "engines": {name: version(name) for name in ENGINES},
     }
     digest.update(json.dumps(parts, sort_keys=True, default=str).encode())

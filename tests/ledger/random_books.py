@@ -148,7 +148,7 @@ def _records(rng: Random, deal_id: str) -> list[Record]:
                 deleted_at=removed_at if removal < 0.1 else None,
                 merged_into="other" if removal > 0.9 else None,
                 merged_at=removed_at if removal > 0.9 else None,
-                **rng.choice(LATE if number else DELIVERED),
+                **(LATE[1] if number else rng.choice(DELIVERED[:3])),
             )
         )
     return found

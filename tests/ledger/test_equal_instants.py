@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_more_than_six_rows_are_not_walked_but_ordered_and_said_to_be_uncertain(
     bench: LedgerBench, order: tuple[int, ...]
 ) -> None:
     names = ("lead", "prospect", "opp", "quote", "nego", "won", "lost", "4711")
-    rows = [Change("1", DAY, to, left) for left, to in zip(names, names[1:], strict=False)]
+    rows = [Change("1", DAY, to, left) for left, to in pairwise(names)]
     told = moves(bench, *(rows[index] for index in order), *rows[3:])
     # the rule after the walk: open stages by rank, unknown ones, closed ones
     stages = [stage for stage, _ in told]

@@ -13,9 +13,26 @@ bounds as (
   from context
   cross join (
     select
-      min(business_date) as first_day,
-      max(business_date) as last_day
-    from {{ ref('int_deal_states') }}
+      min(first_day) as first_day,
+      max(last_day) as last_day
+    from (
+      select
+        min(business_date) as first_day,
+        max(business_date) as last_day
+      from {{ ref('int_deal_states') }}
+      union all
+      -- dates before 1970 are mistakes, and no reason for a calendar of centuries
+      select
+        cast(min(least(created_at, closed_at)) as date) as first_day,
+        cast(null as date) as last_day
+      from (
+        select
+          coalesce(created_at, cast(close_date as timestamp)) as created_at,
+          coalesce(cast(close_date as timestamp), created_at) as closed_at
+        from {{ ref('int_deals') }}
+      ) as dates
+      where least(created_at, closed_at) >= timestamp '1970-01-01 00:00:00'
+    ) as ends
   ) as ledger
 ),
 

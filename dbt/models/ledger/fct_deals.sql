@@ -19,11 +19,35 @@ visits as (
   where visits.entered_on <= context.as_of
 ),
 
+qualified_stages as (
+  select
+    stages.pipeline_key,
+    min(stages.stage_order) as stage_order
+  from {{ ref('dim_stage') }} as stages
+  inner join context
+    on lower(context.qualified_stage) in (lower(stages.stage), lower(stages.stage_id))
+  where stages.is_open
+  group by stages.pipeline_key
+),
+
+qualified_entries as (
+  select
+    visits.deal_key,
+    min(visits.entered_on) as qualified_on
+  from visits
+  inner join {{ ref('dim_stage') }} as stages on visits.stage_key = stages.stage_key
+  inner join qualified_stages on stages.pipeline_key = qualified_stages.pipeline_key
+  where visits.is_open_stage
+    and not visits.is_entry_unknown
+    and stages.stage_order >= qualified_stages.stage_order
+  group by visits.deal_key
+),
+
 path as (
   select
     deal_key,
     max(visit_seq) as last_visit_seq,
-    min(entered_on) as first_entered_on,
+    min(case when visit_seq = 1 and not is_entry_unknown then entered_on end) as first_entered_on,
     min(case when visit_seq = 1 then stage_status end) as first_status,
     max(case when is_open_stage then visit_seq end) as last_open_visit_seq,
     max(case when not is_open_stage and entry_type <> 'closed_move' then visit_seq end) as last_closed_visit_seq,
@@ -62,6 +86,7 @@ joined as (
     {{ business_date('deals.created_at', 'context.time_zone') }} as created_on,
     path.first_entered_on,
     path.first_status,
+    qualified_entries.qualified_on,
     versions.close_date,
     case when versions.status <> 'open' then closed_visit.entered_at end as closed_at,
     case when versions.status <> 'open' then closed_visit.entered_on end as closed_on,
@@ -100,11 +125,13 @@ joined as (
     context.as_of,
     context.dates_won,
     context.dates_lost,
-    context.cycle_from
+    context.cycle_from,
+    context.qualified_stage
   from versions
   cross join context
   inner join deals on versions.deal_key = deals.deal_key
   inner join path on versions.deal_key = path.deal_key
+  left join qualified_entries on versions.deal_key = qualified_entries.deal_key
   inner join visits as current_visit
     on path.deal_key = current_visit.deal_key
       and path.last_visit_seq = current_visit.visit_seq
@@ -122,8 +149,16 @@ dated as (
     joined.*,
     case when status = 'won' then case when dates_won = 'event' then closed_on else coalesce(close_date, closed_on) end end as won_on,
     case when status = 'lost' then case when dates_lost = 'event' then closed_on else coalesce(close_date, closed_on) end end as lost_on,
-    coalesce(created_on, first_entered_on) as cycle_start_on,
-    case when created_on is not null then 'created' else 'first_stage_entry' end as cycle_start_basis,
+    case
+      when cycle_from <> 'stage' then coalesce(created_on, first_entered_on)
+      when qualified_stage is null then first_entered_on
+      else qualified_on
+    end as cycle_start_on,
+    case
+      when cycle_from = 'stage' and qualified_stage is not null then 'qualified_stage_entry'
+      when cycle_from = 'stage' or created_on is null then 'first_stage_entry'
+      else 'created'
+    end as cycle_start_basis,
     status <> 'open' and (first_status <> 'open' or coalesce(created_at >= closed_at, false)) as is_import
   from joined
 ),
@@ -145,6 +180,7 @@ final as (
     dated.created_at,
     dated.created_on,
     dated.first_entered_on,
+    dated.qualified_on,
     dated.cycle_start_on,
     dated.cycle_start_basis,
     dated.close_date,

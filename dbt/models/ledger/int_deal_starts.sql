@@ -124,6 +124,9 @@ final as (
     has_owner,
     has_forecast_category,
     has_probability,
+    -- a source that tells a field's history tells it for deals that never had a value, too
+    max(case when has_amount then 1 else 0 end) over (partition by source_relation) = 1 as is_amount_told,
+    max(case when has_close_date then 1 else 0 end) over (partition by source_relation) = 1 as is_close_date_told,
     time_zone
   from ends
 )

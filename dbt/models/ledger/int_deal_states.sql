@@ -155,6 +155,8 @@ completed as (
     line.removed_reason,
     starts.has_amount,
     starts.has_close_date,
+    starts.is_amount_told,
+    starts.is_close_date_told,
     starts.time_zone
   from settled as line
   inner join starts on line.deal_sk = starts.deal_sk
@@ -225,8 +227,8 @@ final as (
     forecast_category,
     probability,
     removed_reason,
-    case when has_amount then 'history' when amount_native is not null then 'current_values' else 'none' end as amount_asof_quality,
-    case when has_close_date then 'history' when close_date is not null then 'current_values' else 'none' end as close_date_asof_quality,
+    case when has_amount then 'history' when amount_native is not null then 'current_values' when is_amount_told then 'history' else 'none' end as amount_asof_quality,
+    case when has_close_date then 'history' when close_date is not null then 'current_values' when is_close_date_told then 'history' else 'none' end as close_date_asof_quality,
     cast(sum(is_push) over deal_line as int) as push_count_so_far,
     is_new_state,
     is_new_version

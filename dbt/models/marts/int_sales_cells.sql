@@ -43,18 +43,6 @@ period_days as (
   {%- endfor %}
 ),
 
--- what line items leave of a deal's amount is in the product (none): an amount without a deal of its own
-residuals as (
-  select
-    deal_key,
-    'product' as segment_type,
-    '(none)' as segment
-  from {{ ref('int_deal_segments') }}
-  where segment_type = 'product'
-  group by deal_key
-  having count(*) > 1
-),
-
 deals as (
   select
     outcomes.started_on,
@@ -67,16 +55,12 @@ deals as (
     segments.segment_type,
     segments.segment,
     segments.amount_base,
-    residuals.deal_key is null as is_counted,
-    case when residuals.deal_key is null then outcomes.outcome end as counted_outcome,
-    case when residuals.deal_key is null then outcomes.cycle_days end as cycle_days,
-    case when residuals.deal_key is null then outcomes.cycle_start_basis end as cycle_start_basis
+    segments.is_counted,
+    case when segments.is_counted then outcomes.outcome end as counted_outcome,
+    case when segments.is_counted then outcomes.cycle_days end as cycle_days,
+    case when segments.is_counted then outcomes.cycle_start_basis end as cycle_start_basis
   from outcomes
   inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
-  left join residuals
-    on segments.deal_key = residuals.deal_key
-      and segments.segment_type = residuals.segment_type
-      and segments.segment = residuals.segment
 ),
 
 created as (

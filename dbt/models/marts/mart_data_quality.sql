@@ -78,7 +78,7 @@ deal_rules as (
     ) as message,
     case when findings.deals_affected > 0 then words.remedy end as remedy,
     case
-      when suggestions.entity = 'stage' and suggestions.suggested_name is null
+      when suggestions.entity = 'stage'
         then concat('- {name: "', findings.subject, '", outcome: open}')
       when suggestions.suggested_name is not null
         then concat(

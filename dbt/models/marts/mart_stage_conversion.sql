@@ -23,21 +23,14 @@ segmented as (
     and (variant = 'any' or metric = 'stage_to_won')
 ),
 
--- a deal's main product, not its line items: those come with progress, and every product would beat the whole
 segments as (
   select
     deal_key,
     segment_type,
     segment
   from {{ ref('int_deal_segments') }}
-  where segment_type in ('owner', 'team', 'region', 'industry')
-  union all
-  select
-    deals.deal_key,
-    'product' as segment_type,
-    products.product as segment
-  from {{ ref('fct_deals') }} as deals
-  inner join {{ ref('dim_product') }} as products on deals.product_key = products.product_key
+  where segment_type in ('owner', 'team', 'region', 'industry', 'product')
+    and is_counted
 ),
 
 cells as (

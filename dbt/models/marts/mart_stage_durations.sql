@@ -34,21 +34,14 @@ visits as (
   where counted_per = 'visit'
 ),
 
--- a deal's main product, not its line items: those come with progress
 segments as (
   select
     deal_key,
     segment_type,
     segment
   from {{ ref('int_deal_segments') }}
-  where segment_type in ('region', 'industry')
-  union all
-  select
-    deals.deal_key,
-    'product' as segment_type,
-    products.product as segment
-  from {{ ref('fct_deals') }} as deals
-  inner join {{ ref('dim_product') }} as products on deals.product_key = products.product_key
+  where segment_type in ('region', 'industry', 'product')
+    and is_counted
 ),
 
 members as (
