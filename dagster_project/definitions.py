@@ -83,8 +83,7 @@ def earliest_day(settings: Settings) -> date:
     return max(first, last - timedelta(days=20 * 365))
 
 
-def __getattr__(name: str) -> dg.Definitions:
-    """`defs`, which Dagster looks for, is built when it is asked for: importing reads no configuration."""
-    if name == "defs":
-        return build_definitions(load_settings())
-    raise AttributeError(name)
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads. Built when it is asked for, so that importing this file reads no configuration."""
+    return build_definitions(load_settings())

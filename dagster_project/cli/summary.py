@@ -60,7 +60,7 @@ def open_pipeline(connection: duckdb.DuckDBPyConnection, currency: str, as_of: d
     yield fact("Open pipeline", f"{deals(row['deals'])}, {worth(row, currency)}")
     if row["deals"] > row["without_amount"]:
         yield fact(
-            "", f"{deals(row['due'])} of them ({money(row['due_amount'], currency)}) close this quarter"
+            "", f"{row['due']:,.0f} of them ({money(row['due_amount'], currency)}) are due to close this quarter"
         )
     if row["past_due"]:
         yield fact("", f"{deals(row['past_due'])} should have closed by now: move their dates, or close them")

@@ -37,6 +37,7 @@ STATES = (
 )
 AMOUNTS = (None, None, Decimal("10"), Decimal("20"), Decimal("0"))
 CLOSE_DATES = (None, None, date(2025, 4, 30), date(2025, 6, 30), date(2026, 2, 1))
+CURRENCIES = (None, None, "EUR", "USD")
 OWNERS = (None, None, "ann", "bob")
 ZONES = ("UTC", "Europe/Amsterdam", "America/Phoenix", "Pacific/Auckland")
 FIRST_LOAD = {"extracted_at": FIRST_EXTRACTION, "is_initial_load": True}
@@ -101,6 +102,7 @@ def _changes(rng: Random, deal_id: str) -> list[Change]:
     old_values = rng.choice(("none", "true", "random"))
     has_sequence = rng.random() < 0.5
     has_status = rng.random() < 0.2
+    currencies = CURRENCIES if rng.random() < 0.5 else (None,)
     told: list[Change] = []
     state: tuple[str, str] | None = None
     for number, at in enumerate(sorted(rng.choices(INSTANTS, k=rng.randint(0, 7)))):
@@ -115,6 +117,7 @@ def _changes(rng: Random, deal_id: str) -> list[Change]:
             replace(
                 row,
                 amount=rng.choice(AMOUNTS),
+                currency=rng.choice(currencies),
                 close_date=rng.choice(CLOSE_DATES),
                 owner=rng.choice(OWNERS),
                 status=rng.choice((None, "open", "won", "lost")) if has_status else None,
@@ -141,6 +144,7 @@ def _records(rng: Random, deal_id: str) -> list[Record]:
                 pipeline,
                 status=rng.choice((None, None, None, "open", "won", "lost")),
                 amount=rng.choice(AMOUNTS),
+                currency=rng.choice(CURRENCIES),
                 close_date=rng.choice(CLOSE_DATES),
                 closed_at=rng.choice((None, None, *INSTANTS)),
                 modified_at=rng.choice((None, *INSTANTS[2:])),

@@ -138,7 +138,7 @@ completed as (
       when starts.has_amount then line.amount_native
       when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.amount_native
     end as amount_native,
-    coalesce(case when starts.has_currency then line.currency end, starts.currency) as currency,
+    coalesce(case when starts.has_currency then line.currency end, starts.currency, starts.reporting_currency) as currency,
     case
       when starts.has_close_date then line.close_date
       when line.stays_closed or line.placed_at >= starts.record_placed_at then starts.close_date
@@ -162,6 +162,16 @@ completed as (
   inner join starts on line.deal_sk = starts.deal_sk
 ),
 
+packed as (
+  select
+    *,
+    {{ packed([
+      'pipeline_id', 'stage_id', 'status', 'amount_native', 'currency', 'close_date', 'owner_id',
+      'forecast_category', 'probability', 'removed_reason'
+    ]) }} as all_values
+  from completed
+),
+
 compared as (
   select
     *,
@@ -169,11 +179,8 @@ compared as (
     lag(stage_id) over deal_line as previous_stage_id,
     lag(status) over deal_line as previous_status,
     lag(close_date) over deal_line as previous_close_date,
-    lag({{ packed([
-      'pipeline_id', 'stage_id', 'status', 'amount_native', 'currency', 'close_date', 'owner_id',
-      'forecast_category', 'probability', 'removed_reason'
-    ]) }}) over deal_line as previous_values
-  from completed
+    lag(all_values) over deal_line as previous_values
+  from packed
   window deal_line as (partition by deal_sk order by placed_at, line_part, recorded_at, place_in_instant)
 ),
 
@@ -184,10 +191,7 @@ flagged as (
     or previous_stage_id <> stage_id
     or previous_pipeline_id <> pipeline_id
     or previous_status <> status as is_new_state,
-    previous_stage_id is null or previous_values is distinct from {{ packed([
-      'pipeline_id', 'stage_id', 'status', 'amount_native', 'currency', 'close_date', 'owner_id',
-      'forecast_category', 'probability', 'removed_reason'
-    ]) }} as is_new_version,
+    previous_values is distinct from all_values as is_new_version,
     case when previous_status = 'open' and status = 'open' and close_date > previous_close_date then 1 else 0 end as is_push
   from compared
 ),

@@ -66,7 +66,7 @@ told_changes as (
 inferred_entries as (
   select
     deal_sk,
-    case when created_at is not null then created_at else record_placed_at end as placed_at,
+    coalesce(created_at, record_placed_at) as placed_at,
     case
       when starts_with_old_value then first_from_pipeline_id
       else pipeline_id

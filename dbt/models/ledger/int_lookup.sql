@@ -39,7 +39,11 @@ ranked as (
       partition by entity, source_relation, lookup_text
       order by preference, member_id
     ) as best_first
-  from (select * from written union all select * from aliases) as all_written
+  from (
+    select * from written
+    union all
+    select * from aliases
+  ) as all_written
 ),
 
 final as (

@@ -202,7 +202,7 @@ final as (
       when numbered.stage_id is null then 1000 + numbered.row_in_instant
       else position(concat('|', numbered.row_in_instant, '|') in ranked_walks.walk)
     end as int) as place_in_instant,
-    not (coalesce(ranked_walks.equally_good = 1, false) or numbered.sequences = numbered.all_rows) as order_uncertain
+    coalesce(ranked_walks.equally_good, 2) > 1 and numbered.sequences <> numbered.all_rows as order_uncertain
   from numbered
   left join ranked_walks
     on numbered.deal_sk = ranked_walks.deal_sk

@@ -3,7 +3,7 @@
   'open_with_zero_amount': ['warning', 'open deals have an amount of zero or below', 'Ask the owners for an estimate, or clear the amount: an unknown amount is better left empty.'],
   'won_without_amount': ['error', 'won deals have no amount: bookings lack them', 'Fill the amount of won deals in the CRM: bookings and deal size depend on it.'],
   'won_with_zero_amount': ['warning', 'won deals have an amount of zero or below: they are booked as they are', 'Correct the amount in the CRM, or mark the deal as something other than a sale.'],
-  'lost_without_amount': ['warning', 'lost deals have no amount above zero: a win rate by amount would read near 100 %', 'Keep the last amount when a deal is lost instead of setting it to zero; until then read the win rate by count.'],
+  'lost_without_amount': ['warning', 'lost deals have no amount above zero: a win rate by amount leaves them out and reads too high', 'Keep the last amount when a deal is lost instead of setting it to zero; until then read the win rate by count.'],
   'currency_assumed': ['warning', 'amounts name no currency: the reporting currency is assumed', 'Map the currency column of the export, or state it: currency: {value: EUR}.'],
   'exchange_rate_missing': ['error', 'amounts are in a currency without an exchange rate: they are counted, not added', 'Add the rates of the currency to the file named under tables: fx_rates.'],
   'without_account': ['warning', 'deals name no account: by account, industry and country they are in (none)', 'Fill the account of the deals in the CRM, the open ones first.'],

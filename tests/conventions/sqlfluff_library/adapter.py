@@ -18,7 +18,8 @@ def dispatch(name: str, *_: Any) -> Callable[..., str]:
 
 
 def text(argument: Any) -> str:
-    """An argument as SQL: a list as the columns or literals that it names."""
+    """An argument as SQL: a list as the texts that it names, which may be words that SQL reserves."""
     if isinstance(argument, list | tuple):
-        return f"row({', '.join(text(item) for item in argument)})"
+        items = (str(item).replace("'", "''") for item in argument)
+        return "row(" + ", ".join(f"'{item}'" for item in items) + ")"
     return str(argument)
