@@ -21,7 +21,7 @@ def euros(export: Export, amounts: pd.Series, currencies: pd.Series, days: pd.Se
 
 
 def closed_deals(export: Export) -> pd.DataFrame:
-    """Won and lost deals that still exist: dated by close date, priced at that day, credited to who closed them."""
+    """Won and lost deals that still exist: dated by close date, priced at that day, owned by who closed them."""
     deals = export.deals
     deals = deals[deals["gone_at"].isna() & deals["status"].isin(["won", "lost"])].reset_index(drop=True)
     deals = deals[deals["close_date"] <= AS_OF_DAY]
@@ -45,7 +45,7 @@ def closed_deals(export: Export) -> pd.DataFrame:
 
 
 def performance(deals: pd.DataFrame, segment_type: str) -> pd.DataFrame:
-    """Won, lost, rate, cycle and bookings by quarter and member of a segment type (total, owner, team, region)."""
+    """Won, lost, rate, cycle and bookings by quarter and member of a segment type (a column of the deals)."""
     won = deals["status"] == "won"
     cells = deals.assign(
         is_won=won, is_lost=~won, won_euros=deals["euros"].where(won), lost_euros=deals["euros"].where(~won)
@@ -67,7 +67,7 @@ def performance(deals: pd.DataFrame, segment_type: str) -> pd.DataFrame:
 
 
 def bookings_by_product(export: Export, deals: pd.DataFrame) -> pd.Series:
-    """Won euros by quarter and product: the products of the line items; what they leave of a deal is nobody's."""
+    """Won euros by quarter and product of the line items; what they leave of a deal is nobody's."""
     won = deals[(deals["status"] == "won") & deals["amount"].notna()]
     lines = export.read("line_items").rename(columns={"product": "product_id", "amount": "line_amount"})
     lines = lines[["deal_id", "product_id", "line_amount"]].merge(won, on="deal_id")
@@ -91,9 +91,13 @@ def pipeline_on(export: Export, day: pd.Timestamp) -> pd.DataFrame:
     end = (day + pd.Timedelta(days=1)).tz_localize("Europe/Amsterdam").tz_convert("UTC").tz_localize(None)
     first = rows.drop_duplicates("deal_id").set_index("deal_id")
     created = deals[["deal_id", "stage", "created_at"]].rename(columns={"created_at": "changed_at"})
-    created["stage"] = created["deal_id"].map(first["from_stage"].fillna(first["stage"])).fillna(created["stage"])
-    created = created.assign(sequence=0, currency=created["deal_id"].map(deals.set_index("deal_id")["currency"]))
-    told = pd.concat([created, rows[list(created.columns) + ["amount", "close_date"]]])
+    created["stage"] = (
+        created["deal_id"].map(first["from_stage"].fillna(first["stage"])).fillna(created["stage"])
+    )
+    created = created.assign(
+        sequence=0, currency=created["deal_id"].map(deals.set_index("deal_id")["currency"])
+    )
+    told = pd.concat([created, rows[[*created.columns, "amount", "close_date"]]])
     told = told[told["changed_at"] < end].sort_values(["deal_id", "changed_at", "sequence"])
     state = told.drop_duplicates("deal_id", keep="last").reset_index(drop=True)
     gone = set(deals.loc[deals["gone_at"] < end, "deal_id"])

@@ -1,7 +1,7 @@
 """A simulated business on its whole way: exported as CSV, read by the files connector, built by dbt.
 
-What the tests expect is told by the exported files (`Export`, read by pandas, without the ledger) and by the law
-that the simulation drew from (`world`).
+What the tests expect is told by the exported files (`Export`, read by pandas, without the ledger) and by the
+law that the simulation drew from (`world`).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Export:
 
     @cached_property
     def moves(self) -> pd.DataFrame:
-        """Entries to stages (deal_id, stage, at): the creation, then every change of stage that lasted a minute.
+        """Entries to stages (deal_id, stage, at): the creation, then each change of stage that lasted a minute.
 
         A creation that the CRM lost shows in the old value of the first row, or in the record of a deal
         without rows. A stage left for the one before it within a minute is a slip of the mouse.
@@ -118,8 +118,8 @@ class Simulated:
     def visits(self) -> pd.DataFrame:
         """Visits of deals that still exist, from the export.
 
-        Columns: deal_id, stage, pipeline, outcome (of the stage), entered_at, left_at (NaT: goes on), entered_on,
-        days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip that the CRM
+        Columns: deal_id, stage, pipeline, outcome (of the stage), entered_at, left_at (NaT: goes on),
+        entered_on, days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip that the CRM
         logged as two moves at one instant is no visit of the law.
         """
         moves = self.export.moves

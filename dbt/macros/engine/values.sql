@@ -55,3 +55,8 @@ from_json({{ payload }}, '{% for field in fields %}`{{ field }}` string{{ ", " i
 {% macro packed(columns) -%}{{ adapter.dispatch('packed')(columns) }}{%- endmacro %}
 {% macro duckdb__packed(columns) -%}row({{ columns | join(', ') }}){%- endmacro %}
 {% macro spark__packed(columns) -%}struct({{ columns | join(', ') }}){%- endmacro %}
+
+{# True when two values differ, where null is a value like any other. #}
+{% macro is_different(left, right) -%}{{ adapter.dispatch('is_different')(left, right) }}{%- endmacro %}
+{% macro duckdb__is_different(left, right) -%}({{ left }} is distinct from {{ right }}){%- endmacro %}
+{% macro spark__is_different(left, right) -%}(not ({{ left }} <=> {{ right }})){%- endmacro %}

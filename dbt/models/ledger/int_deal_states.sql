@@ -191,7 +191,7 @@ flagged as (
     or previous_stage_id <> stage_id
     or previous_pipeline_id <> pipeline_id
     or previous_status <> status as is_new_state,
-    previous_values is distinct from all_values as is_new_version,
+    {{ is_different('previous_values', 'all_values') }} as is_new_version,
     case when previous_status = 'open' and status = 'open' and close_date > previous_close_date then 1 else 0 end as is_push
   from compared
 ),

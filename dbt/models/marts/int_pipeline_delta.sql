@@ -21,6 +21,14 @@ priced_later as (
   group by deal_key
 ),
 
+list_prices as (
+  select
+    deal_key,
+    list_price_amount_base
+  from {{ ref('fct_deals') }}
+  where list_price_amount_base is not null
+),
+
 states as (
   select
     versions.deal_key,
@@ -37,6 +45,7 @@ states as (
     versions.amount_native is null and priced_later.deal_key is not null as is_amount_unknown,
     -- a CRM keeps the probability with the deal or with the stage
     cast(coalesce(versions.probability, stage_history.probability) as decimal(9, 6)) as probability,
+    case when versions.amount_native is null then list_prices.list_price_amount_base end as list_price_amount,
     context.as_of
   from {{ ref('fct_deal_versions') }} as versions
   cross join context
@@ -45,6 +54,7 @@ states as (
       and versions.valid_from_at >= stage_history.valid_from_at
       and (stage_history.valid_to_at is null or versions.valid_from_at < stage_history.valid_to_at)
   left join priced_later on versions.deal_key = priced_later.deal_key
+  left join list_prices on versions.deal_key = list_prices.deal_key
   where versions.status = 'open'
     and not versions.is_deleted
     and versions.valid_from_date <= context.as_of
@@ -84,7 +94,9 @@ final as (
     cast(case when close_date is null then sign else 0 end as bigint) as deals_without_close_date,
     cast(case when amount_native is not null and probability is null then sign else 0 end as bigint) as deals_without_probability,
     cast(coalesce(amount_native, 0) * sign as decimal(20, 3)) as amount_native,
-    cast(coalesce(amount_native * probability, 0) * sign as decimal(38, 9)) as weighted_native
+    cast(coalesce(amount_native * probability, 0) * sign as decimal(38, 9)) as weighted_native,
+    cast(case when list_price_amount is not null then sign else 0 end as bigint) as deals_with_list_price,
+    cast(coalesce(list_price_amount, 0) * sign as decimal(20, 3)) as list_price_amount
   from signed
 )
 

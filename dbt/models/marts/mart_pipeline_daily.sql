@@ -2,7 +2,7 @@
 -- day's figure is the one a query of the open deals at the end of that day gives.
 {%- set measures = [
   'deals_open', 'deals_without_amount', 'deals_amount_unknown', 'deals_amount_current', 'deals_without_close_date',
-  'deals_without_probability', 'amount_native', 'weighted_native'
+  'deals_without_probability', 'amount_native', 'weighted_native', 'deals_with_list_price', 'list_price_amount'
 ] %}
 {%- set dated_measures = ['deals_open', 'deals_without_amount', 'amount_native'] %}
 with context as (
@@ -180,6 +180,8 @@ by_stage as (
     cast(sum(case when rates.rate is not null then running.in_quarter_deals_open - running.in_quarter_deals_without_amount else 0 end) as bigint) as deals_in_quarter_priced,
     coalesce(sum(running.amount_native * rates.rate), 0) as open_amount,
     coalesce(sum(running.weighted_native * rates.rate), 0) as weighted_amount,
+    cast(sum(running.deals_with_list_price) as bigint) as deals_with_list_price,
+    cast(sum(running.list_price_amount) as decimal(38, 3)) as list_price_amount,
     coalesce(sum(running.past_due_amount_native * rates.rate), 0) as past_due_amount,
     coalesce(sum(running.in_quarter_amount_native * rates.rate), 0) as in_quarter_amount
   from running
@@ -238,6 +240,8 @@ final as (
     case
       when by_stage.deals_priced > 0 or by_stage.deals_open = 0 then cast(by_stage.open_amount as decimal(38, 3))
     end as open_amount,
+    case when context.estimate_open_amounts then by_stage.deals_with_list_price end as deals_estimated,
+    case when context.estimate_open_amounts then by_stage.list_price_amount end as list_price_estimate_amount,
     case
       when by_stage.deals_weighted > 0 or by_stage.deals_open = 0 then cast(by_stage.weighted_amount as decimal(38, 3))
     end as weighted_amount,
