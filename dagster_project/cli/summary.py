@@ -53,15 +53,18 @@ def open_pipeline(connection: duckdb.DuckDBPyConnection, currency: str, as_of: d
         "select coalesce(sum(deals_open), 0) as deals, sum(open_amount) as amount, "
         "coalesce(sum(deals_without_amount), 0) as without_amount, "
         "coalesce(sum(deals_in_quarter), 0) as due, sum(in_quarter_amount) as due_amount, "
-        "coalesce(sum(deals_past_due), 0) as past_due "
+        "coalesce(sum(deals_past_due), 0) as past_due, "
+        "sum(deals_estimated) as estimated, sum(list_price_estimate_amount) as list_prices "
         "from mart_pipeline_daily where period_start = ?",
         as_of,
     )
     yield fact("Open pipeline", f"{deals(row['deals'])}, {worth(row, currency)}")
+    if row["estimated"]:
+        guess = money(row["list_prices"], currency)
+        yield fact("", f"an estimate: {deals(row['estimated'])} at list price, {guess}")
     if row["deals"] > row["without_amount"]:
-        yield fact(
-            "", f"{row['due']:,.0f} of them ({money(row['due_amount'], currency)}) are due to close this quarter"
-        )
+        due = money(row["due_amount"], currency)
+        yield fact("", f"{row['due']:,.0f} of them ({due}) are due to close this quarter")
     if row["past_due"]:
         yield fact("", f"{deals(row['past_due'])} should have closed by now: move their dates, or close them")
 

@@ -21,7 +21,7 @@ def euros(export: Export, amounts: pd.Series, currencies: pd.Series, days: pd.Se
 
 
 def closed_deals(export: Export) -> pd.DataFrame:
-    """Won and lost deals that still exist: dated by close date, priced at that day, owned by who closed them."""
+    """Won and lost deals that still exist: dated and priced by close date, owned by who closed them."""
     deals = export.deals
     deals = deals[deals["gone_at"].isna() & deals["status"].isin(["won", "lost"])].reset_index(drop=True)
     deals = deals[deals["close_date"] <= AS_OF_DAY]

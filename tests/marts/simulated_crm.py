@@ -21,6 +21,7 @@ import pandas as pd
 from dagster_project.extract.crm.files import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import REPOSITORY, load_settings
+from dagster_project.simulate import catalogue as cat
 from dagster_project.simulate.config import SimulationConfig
 from dagster_project.simulate.crm_export import EXPORTS, write_crm_export
 from dagster_project.simulate.world import World, simulate
@@ -79,7 +80,7 @@ class Export:
 
     @cached_property
     def moves(self) -> pd.DataFrame:
-        """Entries to stages (deal_id, stage, at): the creation, then each change of stage that lasted a minute.
+        """Entries to stages (deal_id, stage, at): the creation, then each change that lasted a minute.
 
         A creation that the CRM lost shows in the old value of the first row, or in the record of a deal
         without rows. A stage left for the one before it within a minute is a slip of the mouse.
@@ -119,8 +120,8 @@ class Simulated:
         """Visits of deals that still exist, from the export.
 
         Columns: deal_id, stage, pipeline, outcome (of the stage), entered_at, left_at (NaT: goes on),
-        entered_on, days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip that the CRM
-        logged as two moves at one instant is no visit of the law.
+        entered_on, days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip that
+        the CRM logged as two moves at one instant is no visit of the law.
         """
         moves = self.export.moves
         visits = moves.rename(columns={"at": "entered_at"})
@@ -139,6 +140,31 @@ class Simulated:
             segment=visits["deal_id"].map(truth["segment"]),
             is_passed_through=visits["left_at"] == visits["entered_at"],
         )
+
+    @cached_property
+    def reached(self) -> pd.DataFrame:
+        """Each deal's first visit to a stage (`target`) or above it, in the order of that day.
+
+        Columns of visits, target, is_touch (the visit is to the target itself), period (of the entry).
+        """
+        visits = self.visits[self.visits["outcome"] == "open"]
+        is_after = visits["entered_on"] >= pd.Timestamp(self.world.config.reorganised_on)
+        now = {stage.stage_id: stage.order for stage in cat.STAGES}
+        before = {stage.stage_id: stage.order_before for stage in cat.STAGES}
+        rank = visits["stage"].map(now).where(is_after, visits["stage"].map(before))
+        parts = []
+        for target in cat.STAGES:
+            if target.outcome == "open":
+                order = is_after.map({True: now[target.stage_id], False: before[target.stage_id]})
+                here = visits[(visits["pipeline"] == target.pipeline_id) & (rank >= order)]
+                parts.append(here.drop_duplicates("deal_id").assign(target=target.stage_id))
+        every = pd.concat(parts)
+        return every.assign(is_touch=every["stage"] == every["target"], period=quarter(every["entered_on"]))
+
+    def touched(self, stage: str) -> pd.DataFrame:
+        """Each deal's first visit to the stage itself, with the columns of `reached`."""
+        visits = self.visits[self.visits["stage"] == stage].drop_duplicates("deal_id")
+        return visits.assign(target=stage, is_touch=True, period=quarter(visits["entered_on"]))
 
 
 def build_simulated(folder: Path, deals: int = DEALS, seed: int = 29) -> Simulated:

@@ -1,9 +1,9 @@
 """One simulated business, from its exported files to the marts, held against the law it was drawn from.
 
 Tolerances. An estimate may be three standard errors from the truth: Greenwood's for a survival, the root of
-sum p (1 - p) for a count of deals with true chances p. Of k figures looked at together each may be as far as keeps
-the chance of any false alarm that of one figure at three (Bonferroni: `allowed`). What pandas counts from the
-exported files has no tolerance but the rounding of the columns.
+sum p (1 - p) for a count of deals with true chances p. Of k figures looked at together each may be as far as
+keeps the chance of any false alarm that of one figure at three (Bonferroni: `allowed`). What pandas counts from
+the exported files has no tolerance but the rounding of the columns.
 """
 
 from __future__ import annotations
@@ -146,30 +146,6 @@ def test_without_its_open_visits_a_stage_reads_too_quick(
 # --- conversion and wins
 
 
-@pytest.fixture(scope="module")
-def reached(crm: Simulated) -> pd.DataFrame:
-    """Each deal's first visit to a stage or above it (order of that day): target, is_touch, period, visit."""
-    visits = crm.visits[crm.visits["outcome"] == "open"]
-    is_after = visits["entered_on"] >= pd.Timestamp(crm.world.config.reorganised_on)
-    now = {s.stage_id: s.order for s in cat.STAGES}
-    before = {s.stage_id: s.order_before for s in cat.STAGES}
-    rank = visits["stage"].map(now).where(is_after, visits["stage"].map(before))
-    parts = []
-    for target in cat.STAGES:
-        if target.outcome == "open":
-            order = np.where(is_after, now[target.stage_id], before[target.stage_id])
-            here = visits[(visits["pipeline"] == target.pipeline_id) & (rank >= order)]
-            parts.append(here.drop_duplicates("deal_id").assign(target=target.stage_id))
-    every = pd.concat(parts)
-    return every.assign(is_touch=every["stage"] == every["target"], period=quarter(every["entered_on"]))
-
-
-def touched(crm: Simulated, stage: str) -> pd.DataFrame:
-    """Each deal's first visit to a stage."""
-    visits = crm.visits[crm.visits["stage"] == stage].drop_duplicates("deal_id")
-    return visits.assign(is_touch=True, period=quarter(visits["entered_on"]))
-
-
 def conversion(crm: Simulated, metric: str, variant: str, horizon: str) -> pd.DataFrame:
     sql = (
         f"select * from marts.mart_stage_conversion where metric = '{metric}' and variant = '{variant}' "
@@ -189,11 +165,12 @@ def deviation(told: pd.Series, chance: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("stage", ["new_lead", "new_contract", "exp_scoping", "par_quote"])
-def test_cohorts_get_above_a_stage_as_often_as_the_law_says(
-    crm: Simulated, reached: pd.DataFrame, stage: str
-) -> None:
+def test_cohorts_get_above_a_stage_as_often_as_the_law_says(crm: Simulated, stage: str) -> None:
     """To date, by quarter and of all; who skipped the stage is above it. par_quote changed places."""
-    cohorts = {"any": touched(crm, stage), "reached": reached[reached["target"] == stage]}
+    cohorts = {
+        "any": crm.touched(stage),
+        "reached": crm.reached[crm.reached["target"] == stage],
+    }
     law = chance_above(crm.world.truth.hazards, crm.world.config, stage, list(cohorts.values()), AS_OF)
     found = []
     for (variant, deals), chance in zip(cohorts.items(), law, strict=True):
@@ -211,16 +188,14 @@ def test_cohorts_get_above_a_stage_as_often_as_the_law_says(
 def test_cohorts_get_above_a_stage_within_the_horizon_as_often_as_the_law_says(
     crm: Simulated, stage: str, period: str, days: int
 ) -> None:
-    deals = touched(crm, stage)
+    deals = crm.touched(stage)
     deals = deals[deals["period"] == period]
     chance = chance_above_within(crm.world.truth.hazards, crm.world.config, stage, deals, days)
     told = conversion(crm, "stage_conversion_cohort", "any", f"{days}d").loc[stage, period]
     assert abs(deviation(told, chance)) < 3
 
 
-def test_deals_closed_after_a_stage_are_won_as_often_as_the_law_says(
-    crm: Simulated, reached: pd.DataFrame
-) -> None:
+def test_deals_closed_after_a_stage_are_won_as_often_as_the_law_says(crm: Simulated) -> None:
     visits = crm.visits.assign(
         closed_day=crm.visits["entered_day"],
         won=crm.visits["outcome"] == "won",
@@ -234,7 +209,7 @@ def test_deals_closed_after_a_stage_are_won_as_often_as_the_law_says(
     closed = closed.assign(chance=chance, period=quarter(close_date))
     told = conversion(crm, "stage_to_won", "reached", "none")
     found = []
-    for stage, deals in reached.groupby("target"):
+    for stage, deals in crm.reached.groupby("target"):
         here = closed[
             closed["deal_id"].isin(deals["deal_id"])
             & (closed["pipeline"] == cat.STAGES[cat.STAGE_CODE[stage]].pipeline_id)

@@ -1,8 +1,8 @@
 """What the simulation's law says of the figures that the marts estimate: nothing here is counted from data.
 
 Deals that were deleted or merged away are in no mart of stages, so the law of those that are there has no
-such exits (`without_removals`). It is an approximation: a deal that lives longer has more days to be deleted on,
-1.6 in 10,000 per open day, so a hundred days more weigh 1.6 % less. Sampling errors here are larger.
+such exits (`without_removals`). It is an approximation: a deal that lives longer has more days to be deleted
+on, 1.6 in 10,000 per open day, so a hundred days more weigh 1.6 % less. Sampling errors here are larger.
 """
 
 from __future__ import annotations
