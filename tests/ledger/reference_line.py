@@ -131,16 +131,17 @@ class TimeLines(BookFacts):
         closed = stage is not None and stage.outcome in CLOSED
         group = 2 if closed else 1 if stage is None else 0
         rank = (stage.order, stage.stage_id) if stage else (0, row.stage or "")
-        texts = (row.from_stage, row.event_id)
-        numbers = (row.values["amount"], row.values["close_date"])
-        others = (row.values["owner"], row.status, row.changed_by)
+        values = [row.values[name] for name in ("amount", "close_date", "owner")]
+        values += [row.status, row.changed_by, row.values["currency"]]
         return (
             (row.sequence is None, row.sequence or 0),
             row.stage is None,
             before is None or row.told_state != before,
             group,
             rank,
-            *((value is None, value if value is not None else 0) for value in (*texts, *numbers, *others)),
+            *(_nulls_last(value) for value in (row.pipeline, row.from_stage, row.from_pipeline)),
+            row.extracted_at,
+            *(_nulls_last(value) for value in (row.event_id, *values)),
         )
 
     def _line(self, deal: tuple[str, str], told: list[Row], record: Record | None) -> list[Row]:
@@ -268,6 +269,10 @@ class TimeLines(BookFacts):
         if record.modified_at is not None:
             return record.modified_at < max(row.placed_at for row in told)
         return self._last_extracted[record.source, record.deal_id] < max(row.extracted_at for row in told)
+
+
+def _nulls_last(value: Any) -> tuple[bool, Any]:
+    return (value is None, 0 if value is None else value)
 
 
 def _inserted(line: list[Row], row: Row, first: bool = False) -> list[Row]:

@@ -13,7 +13,7 @@ from tests.ledger.reference import Reference
 
 # A book is forty deals; shrinking its number means nothing, so the message names the deal instead.
 SEVERAL = settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),

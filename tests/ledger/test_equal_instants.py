@@ -1,5 +1,6 @@
 """Changes recorded at one instant: which came first, and when that cannot be known."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise, permutations
@@ -94,6 +95,17 @@ def test_an_amount_with_a_lower_sequence_holds_when_the_stage_changes(bench: Led
         ("opp", Decimal(10)),
     ]
     assert tables.one("fct_deal_versions", "amount_native", where="valid_to_at is null") == Decimal(20)
+
+
+def test_of_two_contents_of_one_change_the_one_delivered_later_holds(bench: LedgerBench) -> None:
+    """The amount of a change is corrected downwards in the source and delivered again a month later."""
+    told = Change("1", DAY, "lead", amount=Decimal(120), event_id="h1", sequence=1)
+    later = datetime(2026, 2, 1)
+    corrected = replace(told, amount=Decimal(100), extracted_at=later, is_initial_load=False)
+    for changes in ((told, corrected), (corrected, told)):
+        tables = bench.build(Book(STAGES, (), changes))
+        assert tables.one("fct_stage_transitions", "to_stage_id") == "lead"
+        assert tables.one("fct_deal_versions", "amount_native", where="valid_to_at is null") == Decimal(100)
 
 
 def test_equal_stage_ids_of_two_pipelines_keep_one_order(bench: LedgerBench) -> None:

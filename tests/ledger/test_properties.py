@@ -13,7 +13,7 @@ from tests.ledger.random_books import FIRST_LOAD, late_rows, only, random_book, 
 from tests.ledger.reference import CLOSED, Reference
 
 SEVERAL = settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=list(HealthCheck),

@@ -252,8 +252,7 @@ def test_a_reported_old_value_that_differs_is_kept_and_nothing_is_invented(bench
     )
     assert told == [(None, None, False), ("lead", "opp", True)]
 
-
-# -- visits, outcomes and dates of a deal ----------------------------------------------------------------------
+    """Lost, reopened and won: closed with the win. Won, then corrected to lost: closed with the correction."""
 
 
 def test_t15_metrics_read_one_visit_where_a_mis_drag_parted_it(bench: LedgerBench) -> None:
@@ -284,7 +283,7 @@ def test_t15_metrics_read_one_visit_where_a_mis_drag_parted_it(bench: LedgerBenc
 
 
 def test_t08_and_t09_reopened_and_corrected_outcomes(bench: LedgerBench) -> None:
-    """Lost, reopened and won closes on the day of the win; won corrected to lost, on the correction's."""
+    """Lost, reopened and won closes with the win; won corrected to lost closes with the correction."""
     changes = (
         Change("back", CREATED, "opp"),
         Change("back", after(days=10), "lost"),

@@ -120,8 +120,8 @@ class Simulated:
         """Visits of deals that still exist, from the export.
 
         Columns: deal_id, stage, pipeline, outcome (of the stage), entered_at, left_at (NaT: goes on),
-        entered_on, days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip that
-        the CRM logged as two moves at one instant is no visit of the law.
+        entered_on, days (so far), segment (of the law), entered_day (day number), is_passed_through: a skip
+        that the CRM logged as two moves at one instant is no visit of the law.
         """
         moves = self.export.moves
         visits = moves.rename(columns={"at": "entered_at"})

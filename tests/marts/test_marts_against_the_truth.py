@@ -2,8 +2,8 @@
 
 Tolerances. An estimate may be three standard errors from the truth: Greenwood's for a survival, the root of
 sum p (1 - p) for a count of deals with true chances p. Of k figures looked at together each may be as far as
-keeps the chance of any false alarm that of one figure at three (Bonferroni: `allowed`). What pandas counts from
-the exported files has no tolerance but the rounding of the columns.
+keeps the chance of any false alarm that of one figure at three (Bonferroni: `allowed`). What pandas counts
+from the exported files has no tolerance but the rounding of the columns.
 """
 
 from __future__ import annotations

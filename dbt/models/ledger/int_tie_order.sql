@@ -81,6 +81,7 @@ numbered as (
         events.pipeline_id nulls last,
         events.from_stage_id nulls last,
         events.from_pipeline_id nulls last,
+        events.first_extracted_at,
         events.source_event_id nulls last,
         events.amount_native nulls last,
         events.close_date nulls last,
@@ -92,8 +93,7 @@ numbered as (
         events.probability nulls last,
         events.time_precision,
         events.change_source,
-        events.is_bulk_flagged,
-        events.first_extracted_at
+        events.is_bulk_flagged
     ) as row_in_instant
   from tied
   inner join events
