@@ -242,7 +242,7 @@ def test_every_row_and_the_first_reject_of_a_kind_are_told(tmp_path: Path) -> No
     drafted(tmp_path, path)
     path.write_text(path.read_text().replace("2026-03-02", "soon").replace("2026-03-05", "later"))
     lines = list(extraction_lines(tried(tmp_path)))
-    assert any(line.split() == ["deals.csv", "20", "18", "2", "0"] for line in lines)
+    assert any(line.split() == ["deals", "·", "deals.csv", "20", "18", "2", "0"] for line in lines)
     assert "  deals.csv, line 3, column Close Date: 'soon' is no date" in lines
 
 
@@ -251,3 +251,49 @@ def test_what_unlocks_several_metrics_is_said_once() -> None:
     lines = list(readiness_lines([{**row, "metric": "win_rate"}, {**row, "metric": "median_days"}]))
     assert lines.count("    Export it.") == 1
     assert "      for: win rate, median days" in lines
+
+
+def test_a_close_date_that_keeps_the_expected_day_does_not_date_the_closing(tmp_path: Path) -> None:
+    exports.pipedrive_deals(tmp_path)
+    drafted(tmp_path, tmp_path / "deals-1234567-42.csv")
+    metrics = load_settings(tmp_path / "my" / "pipeline.yaml", tmp_path / "data").metrics
+    assert (metrics.dates.won, metrics.dates.lost) == ("event", "event")
+
+
+def test_a_close_date_that_becomes_the_day_of_closing_dates_it(tmp_path: Path) -> None:
+    rows = [
+        [n, ("Offer", "Won")[n % 2], f"2026-03-{n:02d}", f"2026-03-{n:02d}" if n % 2 else None]
+        for n in range(1, 29)
+    ]
+    path = exports.write_csv(tmp_path / "d.csv", ["Deal ID", "Stage", "Close Date", "Closed At"], rows)
+    drafted(tmp_path, path)
+    assert (
+        load_settings(tmp_path / "my" / "pipeline.yaml", tmp_path / "data").metrics.dates.won == "close_date"
+    )
+
+
+def test_stages_of_two_pipelines_are_listed_apart(tmp_path: Path) -> None:
+    def entry(stage: str, pipeline: str) -> str:
+        return f'Date entered "{stage} ({pipeline})"'
+
+    header = ["Record ID", "Deal Stage", "Pipeline", entry("Talk", "New"), entry("Offer", "New")]
+    header += [entry("Closed Won", "New"), entry("Offer", "Again"), entry("Sign", "Again")]
+    header += [entry("Closed Won", "Again")]
+    day = [f"2026-01-{number:02d}" for number in range(1, 31)]
+    rows = [[n, "Offer", "New", day[n], day[n + 1], None, None, None, None] for n in range(8)]
+    rows += [[n, "Closed Won", "New", day[n], day[n], day[n + 2], None, None, None] for n in range(8, 14)]
+    rows += [
+        [n, "Closed Won", "Again", None, None, None, day[n + 3], day[n], day[n + 9]] for n in range(14, 20)
+    ]
+    path = exports.write_csv(tmp_path / "deals.csv", header, rows)
+    source = drafted(tmp_path, path)
+    assert [(line.pipeline, line.name, line.outcome) for line in source.stage_lines()] == [
+        ("Again", "Sign", "open"),
+        ("Again", "Offer", "open"),
+        ("Again", "Closed Won", "won"),
+        ("New", "Talk", "open"),
+        ("New", "Offer", "open"),
+        ("New", "Closed Won", "won"),
+    ]
+    text = (tmp_path / "my" / "pipeline.yaml").read_text()
+    assert "CHECK: Offer has 2 entry dates, one per pipeline" in text

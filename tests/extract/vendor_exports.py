@@ -50,8 +50,8 @@ def hubspot_deals(folder: Path) -> Path:
         [
             9_000_000 + number, f"Deal {number}", now,
             f"{START + timedelta(days=2 * number + 60):%Y-%m-%d %H:%M}", OWNERS[number % 2], amount,
-            "Sales Pipeline", f"{entered[OPEN_STAGES[0]]:%Y-%m-%d %H:%M}", f"Company {number % 9}", "New Business",
-            "Price" if now == "Closed Lost" else None,
+            "Sales Pipeline", f"{entered[OPEN_STAGES[0]]:%Y-%m-%d %H:%M}", f"Company {number % 9}",
+            "New Business", "Price" if now == "Closed Lost" else None,
             *[f"{entered[s]:%Y-%m-%d %H:%M}" if s in entered else None for s in stages],
         ]
         for number, entered, now, amount in ways()

@@ -106,6 +106,10 @@ def _lines(proposal: Proposal, out: Path) -> Iterator[str]:
                 yield from _entered(proposal)
                 yield from _stages(proposal.stages.stages)
     yield from _facts(proposal, out)
+    if proposal.closed_by_event:
+        yield ""
+        yield "metrics:"
+        yield _line("  dates: {won: event, lost: event}", proposal.closed_by_event)
     yield from _left_over(proposal.matching.unknown)
 
 

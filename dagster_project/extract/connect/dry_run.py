@@ -10,7 +10,6 @@ from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.settings import Settings
 
 _SHOWN = 5
-_WIDTH = 30
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,14 @@ def dry_run(settings: Settings, now: datetime) -> DryRun:
 
 def extraction_lines(run: DryRun) -> Iterator[str]:
     """Per file its rows, why rows were rejected, and the line to paste for what is not known."""
-    yield f"  {'file':<{_WIDTH}}{'read':>10}{'kept':>10}{'rejected':>10}{'duplicate':>10}"
+    width = 2 + max((len(_title(report)) for report in run.files), default=0)
+    yield f"  {'file':<{width}}{'read':>10}{'kept':>10}{'rejected':>10}{'duplicate':>10}"
     for report in run.files:
         if report.status in ("failed", "waiting"):
-            yield f"  {report.file:<{_WIDTH}}{report.status}: {report.problem}"
+            yield f"  {_title(report):<{width}}{report.status}: {report.problem}"
             continue
-        name = report.file if report.file not in ("pipeline.yaml",) else f"{report.entity} of {report.file}"
         counts = (report.rows_read, report.rows_kept, report.rows_rejected, report.rows_duplicate)
-        yield f"  {name:<{_WIDTH}}{''.join(f'{count:>10,}' for count in counts)}"
+        yield f"  {_title(report):<{width}}{''.join(f'{count:>10,}' for count in counts)}"
         if report.columns_missing:
             yield f"    no such columns: {', '.join(report.columns_missing)}"
     yield from _reject_lines(run)
@@ -84,6 +83,10 @@ def readiness_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     for how, metrics in sorted(unlocks.items(), key=lambda item: -len(item[1])):
         yield f"    {how}"
         yield f"      for: {', '.join(dict.fromkeys(metrics))}"
+
+
+def _title(report: FileReport) -> str:
+    return f"{report.entity} · {report.file}"
 
 
 def _metric(row: dict[str, Any]) -> str:

@@ -222,8 +222,10 @@ def to_days(values: pd.Series, order: str | None) -> pd.Series:
     days = pd.to_datetime(stamp, format="%Y-%m-%d", errors="coerce")
     clock = text.str.extract(r"[T ,]+(\d{1,2}:\d{2}(?::\d{2})?)\s?([AaPp][Mm])?")
     since = pd.to_timedelta(clock[0].where(clock[0].str.count(":") == 2, clock[0] + ":00"), errors="coerce")
-    afternoon = clock[1].str.lower().eq("pm") & (since < pd.Timedelta(hours=12))
-    since = since + pd.to_timedelta(afternoon.fillna(False).astype(int) * 12, unit="h")
+    half = clock[1].str.lower()
+    noon = pd.Timedelta(hours=12)
+    since = since.where(half.isna() | (since < noon), since - noon)
+    since = since.where(half.ne("pm").fillna(True), since + noon)
     return days + since.fillna(pd.Timedelta(0))
 
 

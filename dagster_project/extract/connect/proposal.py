@@ -12,7 +12,7 @@ from dagster_project.extract.connect.matching import FieldMatch, FileMatch, Matc
 from dagster_project.extract.connect.profile import Column, FileProfile
 from dagster_project.extract.connect.stages import StageFacts, StageReading, read_stages
 
-_DATED = ("created_at", "close_date", "closed_at")
+_FEWEST, _MOSTLY = 5, 0.5
 
 
 class NothingToConnect(Exception):
@@ -41,6 +41,8 @@ class Proposal:
     currency: str
     currency_evidence: str | None
     aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
+    closed_by_event: str | None = None
+    """Why closed deals are dated by their closing and not by their close date; None when these agree."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -87,6 +89,7 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
         currency=currency,
         currency_evidence=evidence,
         aliases=_aliases(files),
+        closed_by_event=_closed_by_event(files[0], reading),
         notes=reading.notes,
     )
 
@@ -196,6 +199,31 @@ def _with_dates(deals: FileMatch, reading: StageReading, *, has_log: bool) -> Fi
             why = "every deal has it, and it lies before all other dates"
             fields["created_at"] = FieldMatch("created_at", column, why, "medium")
     return replace(deals, fields=fields)
+
+
+def _closed_by_event(deals: FileMatch, reading: StageReading) -> str | None:
+    """Why the close date does not date the closing: some CRMs keep the expected day in it."""
+    expected, closed_at = deals.column("close_date"), deals.column("closed_at")
+    if expected is None or not expected.is_dated:
+        return None
+    ends = [
+        stage.name for stage in reading.stages if stage.outcome != "open" and stage.name in reading.entered
+    ]
+    closed = deals.profile.column(reading.entered[ends[0]]).days if ends else None
+    for name in ends[1:]:
+        closed = closed.combine_first(deals.profile.column(reading.entered[name]).days)
+    if closed_at is not None:
+        closed = closed_at.days
+    if closed is None:
+        return None
+    both = closed.notna() & expected.days.notna()
+    agreeing = (closed[both].dt.normalize() == expected.days[both].dt.normalize()).mean()
+    if both.sum() < _FEWEST or agreeing >= _MOSTLY:
+        return None
+    return (
+        f"only {agreeing:.0%} of {both.sum():,} closed deals have their day of closing in "
+        f"{expected.header!r}: it keeps the expected day"
+    )
 
 
 def _with_teams(match: FileMatch) -> FileMatch:

@@ -100,14 +100,20 @@ def read_stages(facts: StageFacts) -> StageReading:
     closing = closing_column(facts, fills)
     closed = closed_stages(facts, fills, closing)
     pipelines = [] if facts.pipeline is None else list(facts.pipeline.dropna().unique())
-    named = stage_columns([column.header for column in facts.dates], all_stages(facts), pipelines)
+    filled = {column.header: len(column.filled) for column in facts.dates}
+    named = stage_columns(sorted(filled, key=lambda h: -filled[h]), all_stages(facts), pipelines)
     passed = [stage for stage in named if stage not in all_stages(facts)]
     closed |= {stage for stage in passed if outcome_by_name(stage)}
     proposals: list[StageProposal] = []
     for pipeline in sorted(pipelines) if several else [None]:
         own = facts.stage if pipeline is None else facts.stage[facts.pipeline == pipeline]
-        names = [*all_stages(facts), *passed] if pipeline is None else list(own.dropna().unique())
-        places, evidence, confidence = stage_places(names, facts, fills, named, closed)
+        mark = f"({pipeline})"
+        here = {s: [h for h in hs if mark in h] or hs for s, hs in named.items()} if several else named
+        names = [*all_stages(facts), *passed]
+        if several:
+            seen = set(own.dropna())
+            names = [n for n in names if n in seen or any(mark in header for header in here.get(n, ()))]
+        places, evidence, confidence = stage_places(names, facts, fills, here, closed)
         ends = {name: outcome_of(name, facts, closed) for name in names if name in closed}
         ordered = sorted(names, key=lambda n: (n in ends, _end_rank(ends, n), places[n], n))
         counts = own.value_counts()
@@ -119,7 +125,8 @@ def read_stages(facts: StageFacts) -> StageReading:
     entered = entry_columns(proposals, facts, fills, named, closing)
     created = created_column(facts, closing)
     notes = tuple(
-        f"{stage} has {len(headers)} columns with its entry date ({', '.join(headers)}); the first is used"
+        f"CHECK: {stage} has {len(headers)} entry dates, one per pipeline; only that of most deals is used, "
+        f"without {', '.join(headers[1:])}"
         for stage, headers in named.items()
         if len(headers) > 1
     )
