@@ -55,7 +55,7 @@ def test_files_without_telling_names_are_understood_by_their_content(tmp_path: P
         "product": "t",
     }
     assert headers(source, "owners")["owner_id"] == "a"
-    assert headers(source, "products")["product_id"] == "c"
+    assert headers(source, "products") == {"product_id": "c", "name": "c", "list_price": "d"}
     assert headers(source, "accounts")["account_id"] == "e"
     assert stages(source) == [("Zug", "open"), ("Ort", "open"), ("Grün", "won"), ("Grau", "lost")]
     assert source.stage_entered == {"Ort": "k", "Grün": "m", "Grau": "m"}
@@ -169,6 +169,16 @@ def test_the_bundled_example_is_drafted_as_it_was_written_by_hand(tmp_path: Path
             assert draft["sources"][0][entity]["columns"] == table["columns"], entity
     assert draft["tables"].keys() == by_hand["tables"].keys()
     assert draft["business"]["currency"] == "EUR"
+
+
+def test_a_name_stands_in_for_a_missing_id_and_is_marked(tmp_path: Path) -> None:
+    stages_ = ["Prospecting", "Closed Won", "Closed Lost", "Qualification"]
+    rows = [[f"Deal {n}", stages_[n % 4], 100 + n, "2026-03-01", "Ann"] for n in range(12)]
+    header = ["Opportunity Name", "Stage", "Amount", "Close Date", "Opportunity Owner"]
+    source = drafted(tmp_path, exports.write_csv(tmp_path / "report.csv", header, rows))
+    assert headers(source)["deal_id"] == headers(source)["name"] == "Opportunity Name"
+    text = (tmp_path / "my" / "pipeline.yaml").read_text()
+    assert "CHECK: unique in all 12 rows, but two deals can bear one name: add the id to the export" in text
 
 
 def deals(folder: Path, dates: list[str], name: str = "deals.csv") -> Path:
@@ -297,3 +307,12 @@ def test_stages_of_two_pipelines_are_listed_apart(tmp_path: Path) -> None:
     ]
     text = (tmp_path / "my" / "pipeline.yaml").read_text()
     assert "CHECK: Offer has 2 entry dates, one per pipeline" in text
+
+
+def test_a_mark_of_thousands_is_asked_for_where_it_is_read_and_only_there(tmp_path: Path) -> None:
+    rows = [[f"d{n}", ("Offer", "Won")[n % 2], f"{n},234", "Ann"] for n in range(1, 9)]
+    amounts = exports.write_csv(tmp_path / "a.csv", ["Deal ID", "Stage", "Amount", "Owner"], rows)
+    with pytest.raises(Undecided, match=r"column 'Amount': in 1,234 the mark .* DECIMAL=\. or DECIMAL=,"):
+        proposal_of(amounts)
+    others = exports.write_csv(tmp_path / "b.csv", ["Deal ID", "Stage", "Employees", "Owner"], rows)
+    assert headers(drafted(tmp_path, others)) == {"deal_id": "Deal ID", "stage": "Stage", "owner": "Owner"}

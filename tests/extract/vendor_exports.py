@@ -1,6 +1,7 @@
 """Small exports with the headers that three CRMs write, and the same deals under headers that say nothing."""
 
 import csv
+import os
 import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ def write_csv(
         writer = csv.writer(stream, delimiter=delimiter)
         writer.writerow(header)
         writer.writerows([["" if value is None else value for value in row] for row in rows])
+    os.utime(path, (START.timestamp(), START.timestamp()))  # a file written just now is looked at twice
     return path
 
 

@@ -85,6 +85,15 @@ def fields_by_content(entity: str, join: Join, amount: Column | None) -> float:
     return 0.0
 
 
+def price_column(join: Join, amount: Column | None) -> Column | None:
+    """The column of a products file that most deals' amounts are near, if there is one."""
+    numbers = [column for column in join.target.columns if column.kind == "number"]
+    if amount is None or not numbers:
+        return None
+    best = max(numbers, key=lambda column: _price_fit(join, column, amount))
+    return best if _price_fit(join, best, amount) > 0.5 else None
+
+
 def _price_fit(join: Join, price: Column, amount: Column) -> float:
     """Share of the deals whose amount is within half and double the price of what they name."""
     prices = dict(zip(join.key.values, price.numbers, strict=True))

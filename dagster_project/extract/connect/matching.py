@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dagster_project.contract import BUSINESS_ENTITIES, SOURCE_ENTITIES, Kind
-from dagster_project.extract.connect.content import deals_by_content, fields_by_content
+from dagster_project.extract.connect.content import deals_by_content, fields_by_content, price_column
 from dagster_project.extract.connect.joins import Join, find_joins
 from dagster_project.extract.connect.profile import Column, FileProfile
 from dagster_project.extract.connect.vocabulary import (
@@ -201,7 +201,11 @@ def _with_key(fields: dict[str, FieldMatch], profile: FileProfile, entity: str) 
     if not unique:
         return fields
     column = next((c for c in unique if c.kind == "text"), unique[0])
-    match = FieldMatch(key[0], column, f"unique in all {profile.rows:,} rows", "high")
+    why, sure = f"unique in all {profile.rows:,} rows", "high"
+    name = fields.get("name")
+    if entity == "deals" and name is not None and name.column is column:
+        why, sure = f"{why}, but two deals can bear one name: add the id to the export", "low"
+    match = FieldMatch(key[0], column, why, sure)
     return {**{f: m for f, m in fields.items() if f != key[0]}, key[0]: match}
 
 
@@ -304,6 +308,9 @@ def _references(profiles: Sequence[FileProfile], deals: FileMatch, joins: Sequen
         fields = {f: m for f, m in match.fields.items() if m.column.index != join.key.index or f == "name"}
         fields[key] = FieldMatch(key, join.key, f"unique, and {why}", "high")
         fields.setdefault("name", FieldMatch("name", join.key, "the key is the name", "medium"))
+        if entity == "products" and (price := price_column(join, deals.column("amount"))):
+            why_price = "most deals of a product have an amount near it"
+            fields.setdefault("list_price", FieldMatch("list_price", price, why_price, "medium"))
         found[entity] = replace(match, fields=fields, evidence=why, joins={key: join})
     return list(found.values())
 

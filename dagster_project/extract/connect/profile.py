@@ -116,22 +116,6 @@ class FileProfile:
         return next(column for column in self.columns if column.header == header)
 
     @property
-    def undecided_dates(self) -> Column | None:
-        """A column whose dates could be day first or month first, when nothing in the file tells."""
-        orders = {column.date_order for column in self.columns} - {None, "ymd"}
-        if orders != {"unknown"}:
-            return None
-        return next(column for column in self.columns if column.date_order == "unknown")
-
-    @property
-    def undecided_numbers(self) -> Column | None:
-        """A column whose commas could be decimal points or thousands, when nothing in the file tells."""
-        marks = {column.decimal for column in self.columns} - {None}
-        if marks != {"unknown"}:
-            return None
-        return next(column for column in self.columns if column.decimal == "unknown")
-
-    @property
     def date_order(self) -> DateOrder | None:
         """The order of local dates in the file; None when all are ISO, or nobody knows."""
         orders = {column.date_order for column in self.columns} & {"dmy", "mdy"}

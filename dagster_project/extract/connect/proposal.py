@@ -67,7 +67,7 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
     newest, paths = _deliveries(profiles)
     matching = match_files(newest)
     for match in matching.files:
-        _refuse_undecided(match.profile)
+        _refuse_undecided(match)
     if not matching.files or matching.files[0].entity != "deals":
         names = ", ".join(profile.path.name for profile in profiles) or "none"
         raise NothingToConnect(
@@ -110,25 +110,27 @@ def _deliveries(profiles: Sequence[FileProfile]) -> tuple[list[FileProfile], dic
     return newest, paths
 
 
-def _refuse_undecided(profile: FileProfile) -> None:
-    if column := profile.undecided_dates:
-        sample = column.samples[0]
-        raise Undecided(
-            "DATE_ORDER",
-            ("dmy", "mdy"),
-            f"{profile.path.name}, column {column.header!r}: {sample} can be read day first or month first, "
-            "and no value of the file decides it. Say it: add DATE_ORDER=dmy or DATE_ORDER=mdy "
-            "to make connect",
-        )
-    if column := profile.undecided_numbers:
-        sample = next(value for value in column.filled if "," in value or "." in value)
-        raise Undecided(
-            "DECIMAL",
-            (".", ","),
-            f"{profile.path.name}, column {column.header!r}: in {sample} the mark can part thousands or "
-            "decimals, and no value of the file decides it. Say it: add DECIMAL=. or DECIMAL=, "
-            "to make connect",
-        )
+def _refuse_undecided(match: FileMatch) -> None:
+    """Refuse columns that are read and can be read in two ways; what is not mapped may stay a riddle."""
+    name = match.profile.path.name
+    read = {found.column.index for found in match.fields.values()}
+    for column in match.profile.columns:
+        if column.date_order == "unknown" and (column.index in read or match.entity == "deals"):
+            raise Undecided(
+                "DATE_ORDER",
+                ("dmy", "mdy"),
+                f"{name}, column {column.header!r}: {column.samples[0]} can be day first or month first, "
+                "and no value of the file decides it. Say it: add DATE_ORDER=dmy or DATE_ORDER=mdy "
+                "to make connect",
+            )
+        if column.decimal == "unknown" and column.index in read:
+            sample = next(value for value in column.filled if "," in value or "." in value)
+            raise Undecided(
+                "DECIMAL",
+                (".", ","),
+                f"{name}, column {column.header!r}: in {sample} the mark can part thousands or decimals, and "
+                "no value of the file decides it. Say it: add DECIMAL=. or DECIMAL=, to make connect",
+            )
 
 
 def _facts(deals: FileMatch, log: FileMatch | None) -> StageFacts:
