@@ -8,6 +8,11 @@ AS_OF ?=
 FROM ?=
 TO ?=
 REBUILD ?=
+FILES ?=
+OUT ?= my/pipeline.yaml
+DATE_ORDER ?=
+DECIMAL ?=
+QUICK ?=
 PORT ?= 3000
 TESTS ?= tests
 
@@ -17,7 +22,7 @@ export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 
-.PHONY: help run dev backfill status check-config docs test lint format lock bench clean
+.PHONY: help run dev backfill status connect check check-config docs test lint format lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -33,6 +38,12 @@ backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=202
 
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status
+
+connect: $(VENV)/.installed ## draft a pipeline.yaml from exports and try it: FILES="exports/*.csv" OUT=my/pipeline.yaml
+	@$(CLI) connect --files "$(FILES)" --out "$(OUT)" --date-order "$(DATE_ORDER)" --decimal "$(DECIMAL)" $(if $(QUICK),--quick)
+
+check: $(VENV)/.installed ## read what CONFIG=… names without running it: rows kept and rejected, what the data can tell; QUICK=1
+	@$(CLI) check $(if $(QUICK),--quick)
 
 check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
 	@$(CLI) check-config

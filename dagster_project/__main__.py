@@ -1,4 +1,4 @@
-"""The command line: `python -m dagster_project run | status | backfill | check-config | docs | dev`."""
+"""The command line: `python -m dagster_project run | connect | check | status | backfill | dev | …`."""
 
 import argparse
 import logging
@@ -60,6 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="last as_of, days without a forecast, who holds the lock")
     status.set_defaults(command=command_status)
+
+    connect = commands.add_parser("connect", help="draft a configuration from exports, and try it")
+    connect.add_argument("--files", required=True, help="globs of the exports, parted by blanks")
+    connect.add_argument("--out", default="my/pipeline.yaml", help="the file to write; never overwritten")
+    connect.add_argument("--date-order", default="", choices=["", "ymd", "dmy", "mdy"])
+    connect.add_argument("--decimal", default="", choices=["", ".", ","])
+    connect.add_argument("--quick", action="store_true", help="without the readiness table")
+    connect.set_defaults(command=command_connect)
+
+    dry = commands.add_parser("check", help="read what the configuration names, into a temporary folder")
+    dry.add_argument("--quick", action="store_true", help="without the readiness table")
+    dry.set_defaults(command=command_check)
 
     check = commands.add_parser("check-config", help="read the configuration and say what is wrong with it")
     check.set_defaults(command=command_check_config)
@@ -126,6 +138,33 @@ def command_status(options: argparse.Namespace) -> int:
     return 0
 
 
+def command_connect(options: argparse.Namespace) -> int:
+    """Draft a configuration from exports, then read them with it."""
+    from dagster_project.cli.connect import ConnectRefused, check, connect
+    from dagster_project.cli.progress import write_line
+
+    with quiet_logs():
+        try:
+            out = Path(options.out)
+            settings = connect(options.files, out, options.date_order, options.decimal, write_line)
+        except ConnectRefused as refused:
+            raise UsageError(str(refused)) from None
+        check(settings, write_line, readiness=not options.quick)
+    return 0
+
+
+def command_check(options: argparse.Namespace) -> int:
+    """Read everything into a temporary folder; exit code 2 when something has to be mended first."""
+    settings = load_settings()
+    write_example_if_missing(settings)
+
+    from dagster_project.cli.connect import check
+    from dagster_project.cli.progress import write_line
+
+    with quiet_logs():
+        return 0 if check(settings, write_line, readiness=not options.quick) else 2
+
+
 def command_check_config(options: argparse.Namespace) -> int:
     """Read the configuration; every problem ends the command with its line and remedy."""
     settings = load_settings()
@@ -167,6 +206,21 @@ def command_dev(options: argparse.Namespace) -> int:
     os.chdir(REPOSITORY)
     arguments = ["-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(options.port)]
     os.execve(sys.executable, [sys.executable, *arguments], environment)
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Keep logging off a terminal that reads lines for people; a failure ends with one line."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    except (ConfigError, UsageError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CommandFailed(f"failed: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @contextmanager
