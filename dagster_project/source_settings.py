@@ -17,7 +17,7 @@ class Format(Section):
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     encoding: Literal["utf-8", "utf-16", "cp1252", "latin-1"] | None = None
     decimal: Literal[".", ","] | None = None
-    date_order: Literal["ymd", "dmy", "mdy"] | None = None
+    date_order: Literal["ymd", "dmy", "mdy", "serial"] | None = None
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -54,10 +54,13 @@ class Column(Section):
 class TableFile(Section):
     """Files of one entity: a path (globs allowed) and the column of each field.
 
-    Without `columns` every field is looked for under its own name.
+    Without `columns` every field is looked for under its own name. `sheet` names the sheet of a workbook,
+    `member` the files of a zip archive (globs allowed).
     """
 
     path: str
+    sheet: str | None = None
+    member: str | None = None
     columns: dict[str, Column] = Field(default_factory=dict)
     format: Format = Format()
 
