@@ -38,7 +38,14 @@ from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
 from dagster_project.extract.crm.scratch import FileScratch
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
-from dagster_project.settings import BusinessFacts, FileSource, Format, Settings, TableFile
+from dagster_project.settings import (
+    BusinessFacts,
+    FieldHistoryFile,
+    FileSource,
+    Format,
+    Settings,
+    TableFile,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +107,7 @@ def reading_of(settings: Settings, source: Source, entity: str, table: TableFile
         "columns": {name: column.model_dump() for name, column in table.columns.items()},
         "format": _format(source, table).model_dump(),
         "sheet": table.sheet,
+        "fields": table.fields if isinstance(table, FieldHistoryFile) else {},
         "currency": settings.business.currency,
         "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
         "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
@@ -235,8 +243,11 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         rows_kept=counts.kept,
         rows_rejected=counts.rejected,
         rows_duplicate=counts.duplicate,
-        lines_beside=scratch.lines_beside,
-        columns_unmapped=tuple(scratch.columns.headers[index] for index in scratch.columns.unmapped),
+        lines_beside=scratch.lines_beside + sum(scratch.fields_skipped.values()),
+        columns_unmapped=(
+            *(scratch.columns.headers[index] for index in scratch.columns.unmapped),
+            *(f"changes of {field}" for field in scratch.fields_skipped),
+        ),
         columns_missing=scratch.columns.missing,
         oldest_event_on=oldest,
         newest_event_on=newest,

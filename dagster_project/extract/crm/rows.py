@@ -119,8 +119,9 @@ class Footer:
 
     def add(self, row: Sequence[str | None] | str) -> None:
         """Look at the next row; an empty one is a blank line that is no row."""
-        if isinstance(row, str):
-            self._forget()
+        if self._is_whole(row):
+            if self._tail or self._after_blank:
+                self._forget()
             return
         if not row:
             self._after_blank = True
@@ -139,6 +140,18 @@ class Footer:
     def rows(self) -> int:
         """How many of the rows added last belong to the footer."""
         return self._tail if self._has_words else 0
+
+    def _is_whole(self, row: Sequence[str | None] | str) -> bool:
+        """Whether a row is no footer whatever it says: the way of almost all rows, hence quick."""
+        if isinstance(row, str):
+            return True
+        if len(row) != self._width:
+            return False
+        for place in self._required:
+            cell = row[place]
+            if not cell or cell.isspace():
+                return False
+        return bool(self._required or row[0])
 
     def _is_beside(self, row: Sequence[str | None], filled: Sequence[str]) -> bool:
         lacks = len(row) != self._width or any(not (row[i] or "").strip() for i in self._required)

@@ -4,6 +4,7 @@ Headers, constants and stage names reach the SQL as parameters; only places (`c3
 contract are written into it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -40,6 +41,7 @@ class FileScratch:
         self.entity = entity
         self.columns = columns
         self.lines_beside = 0
+        self.fields_skipped: Mapping[str, int] = {}
         self._casting = casting
         self._parameters: list[str] = []
         casting.prepare(connection)
