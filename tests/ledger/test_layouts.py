@@ -101,6 +101,7 @@ def in_odd_formats(folder: Path) -> dict[str, Any]:
     for row in deals:
         if row["Amount"]:
             row["Amount"] = f"{float(row['Amount']):,.2f}".translate(str.maketrans(",.", ".,"))
+        row["Probability"] = row["Probability"].replace(".", ",")
         row["Close Date"] = "/".join(reversed(row["Close Date"].split("-")))
     text = "All deals\nFilter: none\n\n" + table(deals, "\t") + "\nGrand Total\n"
     (folder / "deals.txt").write_bytes(text.encode("utf-16"))

@@ -83,7 +83,16 @@ def _text(value: Any, decimal: str | None) -> str | None:
         return value.replace(".", ",") if decimal == "," else str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(_as_numbers(value), ensure_ascii=False)
+
+
+def _as_numbers(value: Any) -> Any:
+    """A nested value with its numbers as numbers again."""
+    if isinstance(value, dict):
+        return {name: _as_numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_numbers(inner) for inner in value]
+    return json.loads(value) if isinstance(value, _Number) else value
 
 
 def _ends_with_newline(path: Path) -> bool:
