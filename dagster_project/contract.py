@@ -167,6 +167,34 @@ SOURCE_ENTITIES: dict[str, Entity] = {
     )
 }
 
+# A report of changes one field at a time; it is read as stage_history.
+FIELD_HISTORY = Entity(
+    "field_history",
+    {
+        "deal_id": "text",
+        "field": "text",
+        "old_value": "text",
+        "new_value": "text",
+        "changed_at": "instant",
+        "changed_by": "text",
+        "event_id": "text",
+        "sequence": "text",
+    },
+    required=("deal_id", "field", "new_value", "changed_at"),
+)
+# The fields of a deal whose history such a report can tell.
+HISTORY_FIELDS: tuple[str, ...] = (
+    "stage",
+    "pipeline",
+    "amount",
+    "currency",
+    "close_date",
+    "owner",
+    "status",
+    "forecast_category",
+    "probability",
+)
+
 # The business's own facts, named under `tables:`.
 BUSINESS_ENTITIES: dict[str, Entity] = {
     entity.name: entity

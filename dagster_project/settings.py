@@ -16,6 +16,7 @@ from dagster_project.settings_errors import add_configuration_problems, add_vali
 from dagster_project.source_settings import (
     BusinessFacts,
     Column,
+    FieldHistoryFile,
     FileSource,
     Format,
     StageLine,
@@ -29,6 +30,7 @@ __all__ = [
     "BusinessFacts",
     "Column",
     "ConfigError",
+    "FieldHistoryFile",
     "FileSource",
     "Format",
     "Metrics",

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dagster_project.contract import BUSINESS_ENTITIES, SOURCE_ENTITIES, Entity
+from dagster_project.contract import BUSINESS_ENTITIES, FIELD_HISTORY, SOURCE_ENTITIES, Entity
 from dagster_project.yaml_document import (
     YamlDocument,
     did_you_mean,
@@ -108,6 +108,8 @@ def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:
         for entity, contract in SOURCE_ENTITIES.items():
             if isinstance(source.get(entity), dict):
                 _add_mapping_problems(document, (*at, entity), source[entity], contract)
+        if isinstance(source.get("field_history"), dict):
+            _add_mapping_problems(document, (*at, "field_history"), source["field_history"], FIELD_HISTORY)
         _add_stage_problems(document, at, source)
 
 

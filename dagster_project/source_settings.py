@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from dagster_project.contract import OUTCOMES, SOURCE_ENTITIES
+from dagster_project.contract import HISTORY_FIELDS, OUTCOMES, SOURCE_ENTITIES
 from dagster_project.setting_types import Day, Section, Share, TimeZone
 
 BUSINESS_SOURCE = "business"  # the source name under which the facts of `tables:` land
@@ -17,7 +17,7 @@ class Format(Section):
     delimiter: Literal[",", ";", "\t", "|"] | None = None
     encoding: Literal["utf-8", "utf-16", "cp1252", "latin-1"] | None = None
     decimal: Literal[".", ","] | None = None
-    date_order: Literal["ymd", "dmy", "mdy"] | None = None
+    date_order: Literal["ymd", "dmy", "mdy", "serial"] | None = None
 
     @field_validator("delimiter", mode="before")
     @classmethod
@@ -54,10 +54,13 @@ class Column(Section):
 class TableFile(Section):
     """Files of one entity: a path (globs allowed) and the column of each field.
 
-    Without `columns` every field is looked for under its own name.
+    Without `columns` every field is looked for under its own name. `sheet` names the sheet of a workbook,
+    `member` the files of a zip archive (globs allowed).
     """
 
     path: str
+    sheet: str | None = None
+    member: str | None = None
     columns: dict[str, Column] = Field(default_factory=dict)
     format: Format = Format()
 
@@ -65,6 +68,20 @@ class TableFile(Section):
     @classmethod
     def _from_path(cls, data: Any) -> Any:
         return {"path": data} if isinstance(data, str) else data
+
+
+class FieldHistoryFile(TableFile):
+    """A report with one row per change of one field. `fields`: a field's name in the file → our field."""
+
+    fields: dict[str, str] = Field(min_length=1)
+
+    @field_validator("fields")
+    @classmethod
+    def _fields(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, target in value.items():
+            if target not in HISTORY_FIELDS:
+                raise ValueError(f"{name!r} cannot feed {target!r}; allowed: {', '.join(HISTORY_FIELDS)}")
+        return value
 
 
 class StageLine(Section):
@@ -107,6 +124,7 @@ class FileSource(Section):
 
     `stage_entered` names, per stage, the column of the deals file that holds the date of its entry. A column
     named for several stages (a closing date for Won and Lost) dates only the stage the deal is in now.
+    A `field_history` is read as stage_history.
     """
 
     name: str
@@ -116,6 +134,7 @@ class FileSource(Section):
     format: Format = Format()
     deals: TableFile
     stage_history: TableFile | None = None
+    field_history: FieldHistoryFile | None = None
     accounts: TableFile | None = None
     products: TableFile | None = None
     owners: TableFile | None = None
@@ -134,9 +153,16 @@ class FileSource(Section):
             )
         return value
 
+    @model_validator(mode="after")
+    def _one_history(self) -> "FileSource":
+        if self.stage_history is not None and self.field_history is not None:
+            raise ValueError("write either stage_history or field_history: both tell the moves of the deals")
+        return self
+
     def files(self) -> dict[str, TableFile]:
         """Entity → its files; stages come first, because deals are read against them."""
         named = {entity: getattr(self, entity) for entity in SOURCE_ENTITIES}
+        named["stage_history"] = self.stage_history or self.field_history
         return {entity: table for entity, table in named.items() if isinstance(table, TableFile)}
 
     def stage_lines(self) -> tuple[StageLine, ...]:

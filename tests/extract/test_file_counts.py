@@ -14,8 +14,10 @@ from small_business import DEALS, STAGES, Business
 from dagster_project.extract.crm.reading import read_csv
 from dagster_project.settings import Format
 
-GOOD_AMOUNTS = st.sampled_from(["", "0", "5", "-1.50", "12345.678", "1e3", " 7 "])
-BAD_AMOUNTS = st.sampled_from(["TBD", "1,5", "5 EUR", "--1", "1e99", "NaN", "inf"])
+GOOD_AMOUNTS = st.sampled_from(
+    ["", "0", "5 EUR", "(5)", "€5", "£ 7-", "5", "-1.50", "12345.678", "1e3", " 7 "]
+)
+BAD_AMOUNTS = st.sampled_from(["TBD", "1,5", "5 XYZ", "EUR", "--1", "1e99", "NaN", "inf"])
 GOOD_DATES = st.sampled_from(["", "2026-03-31", "2031-01-01", "2026-03-31 10:00", "2026-03-31T23:59:59Z"])
 BAD_DATES = st.sampled_from(["2026-02-30", "31/03/2026", "1900-01-01", "soon", "2026-13-01"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(

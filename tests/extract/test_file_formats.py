@@ -118,7 +118,8 @@ def test_columns_that_come_and_change_type_between_parquet_files_are_read_each_a
     pq.write_table(one, business.folder / "deals1.parquet")
     pq.write_table(two, business.folder / "deals2.parquet")
     assert [report.rows_kept for report in business.extract().of("deals")] == [1, 1]
-    assert [(d["deal_id"], d["amount"]) for d in business.landed("deals")] == [("1", "5"), ("A", str(2**40))]
+    found = {(deal["deal_id"], deal["amount"]) for deal in business.landed("deals")}
+    assert found == {("1", "5"), ("A", str(2**40))}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePath
 
 # A file touched this recently is looked at twice.
 SETTLE_SECONDS = 2.0
@@ -16,7 +16,9 @@ SECOND_LOOK_SECONDS = 1.0
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", ".download", ".filepart", ".inprogress")
 _UNFINISHED_PREFIXES = ("~$", ".")
 _DATE_IN_NAME = re.compile(r"(?<!\d)(20\d{2})[-_.]?(\d{2})[-_.]?(\d{2})(?!\d)")
-READABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".parquet")
+READABLE_SUFFIXES = (
+    ".csv", ".txt", ".tsv", ".parquet", ".jsonl", ".ndjson", ".xlsx", ".xlsm", ".gz", ".zip",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def has_changed(look: Look) -> bool:
     return (status.st_size, status.st_mtime_ns) != (look.size, look.modified_ns)
 
 
-def name_date(path: Path) -> date | None:
+def name_date(path: PurePath) -> date | None:
     """The last date in a file's name, such as 2026-03-31 or 20260331."""
     days = []
     for year, month, day in _DATE_IN_NAME.findall(path.stem):
@@ -123,7 +125,8 @@ def _look(pattern: str) -> tuple[list[Look], list[Look], list[tuple[Path, str]]]
             )
         elif path.suffix.lower() not in READABLE_SUFFIXES:
             kind = path.suffix or "a file without a suffix"
-            refused.append((path, f"{kind} is not read in this version; save it as .csv"))
+            readable = ", ".join(READABLE_SUFFIXES)
+            refused.append((path, f"{kind} is not read; save it as one of {readable}"))
         else:
             ready.append(look)
     return ready, waiting, refused

@@ -2,22 +2,27 @@
 
 Canonical text: dates `YYYY-MM-DD`, instants UTC `YYYY-MM-DD HH:MM:SS[.ffffff]`, decimals `1234.5`, booleans
 `true` and `false`, text without the blanks around it. An empty value is null. Dates are read as ISO unless
-`date_order` says otherwise; what could be read in two ways is refused, never guessed.
+`date_order` says otherwise, or in words (31 Mar 2026); what could be read in two ways is refused, never
+guessed. Years of two digits are those of this century.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 
 from dagster_project.contract import Kind
+from dagster_project.extract.crm import money
 from dagster_project.settings import Format
 
 FIRST_YEAR, LAST_YEAR = 1980, 2199
 
-_ORDERS = {
-    "dmy": (r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})", r"\3-\2-\1"),
-    "mdy": (r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})", r"\3-\1-\2"),
-}
+_TURNED = {"dmy": r"\3-\2-\1", "mdy": r"\3-\1-\2"}
+_LONG_YEAR = r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})"
+_SHORT_YEAR = r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{2})\b"
+_SERIAL = r"\d{5}([.,]\d+)?"
+# The day before serial 1; a workbook of an old Mac counts from 1904.
+_SERIAL_ZERO = {"1900": "1899-12-30", "1904": "1904-01-01"}
 
 # Macros of the session that reads one file. Their arguments are columns, so no value of a file becomes SQL.
 # A naive local time that the clock skips in spring is moved forward by an hour; one that occurs twice in
@@ -25,9 +30,21 @@ _ORDERS = {
 _MACROS = r"""
 create or replace temp macro clean(x) as
     nullif(trim(x, chr(32) || chr(9) || chr(10) || chr(13) || chr(160)), '');
+create or replace temp macro month_number(x) as
+    case when instr('janfebmaraprmayjunjulaugsepoctnovdec', lower(x)) % 3 = 1 then
+        lpad(cast((instr('janfebmaraprmayjunjulaugsepoctnovdec', lower(x)) + 2) // 3 as varchar), 2, '0')
+    end;
+create or replace temp macro long_year(x) as case when length(x) = 2 then '20' || x else x end;
+create or replace temp macro spelled(x, pattern, day, month) as
+    long_year(regexp_extract(x, pattern, 3)) || '-' || month_number(regexp_extract(x, pattern, month)) || '-'
+    || lpad(regexp_extract(x, pattern, day), 2, '0') || regexp_replace(x, pattern, '');
 create or replace temp macro year_first(x) as
     case
         when x is null or (length(x) = 10 and x[5] = '-') then x
+        when regexp_matches(x, '^\d{1,2}[ .-]+[A-Za-z]{3}')
+            then spelled(x, '^(\d{1,2})[ .-]+([A-Za-z]{3})[a-z]*\.?,?[ -]+(\d{4}|\d{2})\b', 1, 2)
+        when regexp_matches(x, '^[A-Za-z]{3}[a-z]*\.? \d')
+            then spelled(x, '^([A-Za-z]{3})[a-z]*\.? (\d{1,2}),? (\d{4})\b', 2, 1)
         when regexp_full_match(x, '(19|20)\d{6}') then x[1:4] || '-' || x[5:6] || '-' || x[7:8]
         else regexp_replace(x, '^(\d{4})[/.](\d{1,2})[/.](\d{1,2})', '\1-\2-\3')
     end;
@@ -67,6 +84,13 @@ create or replace temp macro day_of(x, zone, business_zone) as
         else cast(timezone(business_zone, timezone(zone, clock(x))) as date)
     end;
 create or replace temp macro in_range(x) as case when x between '1980' and '2200' then x end;
+create or replace temp macro serial_text(x, zero) as
+    case
+        when contains(replace(x, ',', '.'), '.') then
+            cast(cast(zero as timestamp)
+                + to_seconds(cast(round(cast(replace(x, ',', '.') as double) * 86400) as bigint)) as varchar)
+        else cast(cast(zero as date) + cast(x as int) as varchar)
+    end;
 create or replace temp macro decimal_text(x) as
     case when abs(try_cast(x as decimal(38, 9))) < 1e17 then
         rtrim(rtrim(cast(try_cast(x as decimal(38, 9)) as varchar), '0'), '.')
@@ -92,19 +116,28 @@ create or replace temp macro plain_text(x) as lower(regexp_replace(clean(x), '\s
 
 @dataclass(frozen=True)
 class Casting:
-    """How the values of one table are written: its format and the two zones that decide instants and days."""
+    """How the values of one table are written: its format and the two zones that decide instants and days.
+
+    `serials` tells that bare numbers are Excel's dates, and which day they count from. `business_currency`
+    decides what a symbol of several currencies ($, kr) means.
+    """
 
     format: Format
     zone: str
     business_zone: str
+    business_currency: str = ""
+    serials: Literal["1900", "1904"] | None = None
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the macros and settings that the expressions need."""
         connection.execute("set timezone = 'UTC'")
         connection.execute(_MACROS)
+        connection.execute(money.macros(self.business_currency))
 
     def prepared(self, kind: Kind, raw: str) -> str:
         """SQL for the form of the column `raw` (already clean) that `value` reads."""
+        if kind == "decimal":
+            return f"bare_amount({raw})"
         return self._dated(raw) if kind in ("date", "instant") else raw
 
     def value(self, kind: Kind, raw: str) -> str:
@@ -129,6 +162,16 @@ class Casting:
         """SQL for `value`, or null where it is out of range."""
         return f"in_range({value})" if kind in ("date", "instant") else value
 
+    def is_percentage(self, raw: str) -> str:
+        """SQL that tells whether a probability is written with a percent sign."""
+        return f"contains({raw}, '%')"
+
+    def could_be_thousands(self, raw: str) -> str:
+        """SQL that tells whether a number, read with a decimal point, could be one with a thousands point."""
+        if self.format.decimal is not None:
+            return "false"
+        return f"regexp_matches({raw}, '^\\D*[1-9]\\d{{0,2}}\\.\\d{{3}}\\D*$')"
+
     def is_day_only(self, prepared: str) -> str:
         """SQL that tells whether a prepared instant was given as a date alone."""
         return f"is_pure_date({prepared})"
@@ -142,13 +185,15 @@ class Casting:
                 if self.format.date_order is None
                 else ""
             )
+            serial = f"when regexp_full_match({raw}, '{_SERIAL}') then 'could be a day as Excel counts it' "
+            shown = serial if self._serials is None else ""
             return (
-                f"case {undecided}when day_of({self._dated(raw)}, 'UTC', 'UTC') is not null "
+                f"case {undecided}{shown}when day_of({self._dated(raw)}, 'UTC', 'UTC') is not null "
                 f"then 'is a date outside {FIRST_YEAR} to {LAST_YEAR}' else 'is no date' end"
             )
         return {
-            "decimal": f"case when contains({raw}, ',') then 'is written in a way that can be read as two "
-            "different numbers' else 'is no number' end"
+            "decimal": f"case when contains({raw}, ',') and regexp_matches({raw}, '\\d') "
+            f"then '{TWO_NUMBERS}' else 'is no number' end"
             if self.format.decimal is None
             else "'is no number'",
             "integer": "'is no whole number'",
@@ -163,7 +208,8 @@ class Casting:
             first = f"try_cast(regexp_extract({raw}, '^(\\d+)', 1) as int)"
             second = f"try_cast(regexp_extract({raw}, '^\\d+[/.-](\\d+)', 1) as int)"
             return (
-                f"case when not regexp_matches({raw}, '^\\d{{1,2}}[/.-]\\d{{1,2}}[/.-]\\d{{4}}') then "
+                f"case when regexp_full_match({raw}, '{_SERIAL}') then 'format: {{date_order: serial}}' "
+                f"when not regexp_matches({raw}, '^\\d{{1,2}}[/.-]\\d{{1,2}}[/.-]\\d{{2,4}}') then "
                 "'write dates as 2026-03-31' "
                 f"when {first} > 12 then 'format: {{date_order: dmy}}' "
                 f"when {second} > 12 then 'format: {{date_order: mdy}}' "
@@ -173,9 +219,14 @@ class Casting:
             return "'write dates as 2026-03-31'"
         if kind in ("decimal", "probability"):
             digits = "'write digits alone, such as 1234.50'"
-            choice = '\'format: {decimal: ","}, or {decimal: "."}\''
             if self.format.decimal is None:
-                return f"case when contains({raw}, ',') then {choice} else {digits} end"
+                return (
+                    f"case when not contains({raw}, ',') or not regexp_matches({raw}, '\\d') then {digits} "
+                    f"when regexp_matches({raw}, '\\.\\d{{3}},|,\\d{{1,2}}\\D*$|,\\d{{4}}') "
+                    "then 'format: {decimal: \",\"}' "
+                    f"when regexp_matches({raw}, ',\\d{{3}}[.,]') then 'format: {{decimal: \".\"}}' "
+                    f"else '{DECIMAL_CHOICE}' end"
+                )
             return digits
         if kind == "outcome":
             return "'write open, won, lost or closed_other'"
@@ -194,11 +245,22 @@ class Casting:
         )
 
     def _dated(self, raw: str) -> str:
-        order = _ORDERS.get(self.format.date_order or "")
-        turned = f"regexp_replace({raw}, '{order[0]}', '{order[1]}')" if order else raw
-        return f"year_first({turned})"
+        turned = raw
+        if order := _TURNED.get(self.format.date_order or ""):
+            long = f"regexp_replace({raw}, '{_LONG_YEAR}', '{order}')"
+            turned = f"regexp_replace({long}, '{_SHORT_YEAR}', '20{order}')"
+        if self._serials is None:
+            return f"year_first({turned})"
+        serial = f"serial_text({raw}, '{_SERIAL_ZERO[self._serials]}')"
+        return f"case when regexp_full_match({raw}, '{_SERIAL}') then {serial} else year_first({turned}) end"
+
+    @property
+    def _serials(self) -> Literal["1900", "1904"] | None:
+        return self.serials or ("1900" if self.format.date_order == "serial" else None)
 
 
+TWO_NUMBERS = "is written in a way that can be read as two different numbers"
+DECIMAL_CHOICE = 'format: {decimal: ","}, or {decimal: "."}'
 # Blanks and apostrophes between groups of three digits.
 _GROUPING = " ''\u2019\u00a0\u202f"
 _PLAIN_NUMBER = "[+-]?(\\d+(\\.\\d*)?|\\.\\d+)([eE][+-]?\\d+)?\\s?%?"

@@ -1,4 +1,4 @@
-"""The files connector: CSV and Parquet files of one source, read by column mapping into the landing.
+"""The files connector: the files of one source, read by column mapping into the landing.
 
 Each file is read whole or not at all. What a file gives lands in up to four batches: its records, the stage
 entries of its date columns, its rejected rows and, last, the note that it was read. A killed extraction goes
@@ -8,20 +8,22 @@ on where it stopped, because a batch that exists is not written again.
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from datetime import date, datetime
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
 
 import duckdb
 
 from dagster_project.contract import ENTITIES, Entity
 from dagster_project.extract.crm import file_batches, findings
+from dagster_project.extract.crm.archives import ARCHIVE_SUFFIXES, MAX_BYTES, Member, unpacked
 from dagster_project.extract.crm.arrivals import (
     Look,
-    ends_in_the_middle,
     find_arrivals,
     has_changed,
     name_date,
@@ -29,24 +31,26 @@ from dagster_project.extract.crm.arrivals import (
 from dagster_project.extract.crm.casting import Casting
 from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
-from dagster_project.extract.crm.mapping import map_columns, wanted_headers
+from dagster_project.extract.crm.loading import Loader
 from dagster_project.extract.crm.read_log import Reading, ReadLog
-from dagster_project.extract.crm.reading import (
-    FileUnfinished,
-    FileUnreadable,
-    parquet_headers,
-    read_csv,
-)
 from dagster_project.extract.crm.results import ExtractResult, FileReport
+from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
 from dagster_project.extract.crm.scratch import FileScratch
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
-from dagster_project.settings import BusinessFacts, FileSource, Format, Settings, TableFile
+from dagster_project.settings import (
+    BusinessFacts,
+    FieldHistoryFile,
+    FileSource,
+    Format,
+    Settings,
+    TableFile,
+)
 
 logger = logging.getLogger(__name__)
 
 # Raise it when the same bytes and the same mapping give other records: files are then read anew.
-READER_VERSION = 1
+READER_VERSION = 2
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
 
@@ -102,6 +106,9 @@ def reading_of(settings: Settings, source: Source, entity: str, table: TableFile
         "entity": entity,
         "columns": {name: column.model_dump() for name, column in table.columns.items()},
         "format": _format(source, table).model_dump(),
+        "sheet": table.sheet,
+        "fields": table.fields if isinstance(table, FieldHistoryFile) else {},
+        "currency": settings.business.currency,
         "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
         "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
         "stages": known.fingerprint if entity in ("deals", "stage_history") else "",
@@ -142,32 +149,76 @@ def _extract_table(
         return [FileReport(table.path, entity.name, "failed", problem)]
     known = known_stages(run.source, run.landing)
     fingerprint = reading_of(run.settings, run.source, entity.name, table, known)
+    business = run.settings.business
+    loader = Loader(
+        entity,
+        table,
+        run.source.stage_entered if entity.name == "deals" else {},
+        Casting(
+            _format(run.source, table),
+            run.source.time_zone or business.time_zone,
+            business.time_zone,
+            business.currency,
+        ),
+        known,
+    )
     for look in sorted(arrivals.ready, key=lambda look: (str(name_date(look.path)), look.path)):
-        reports.append(_extract_file(run, entity, table, look, known, fingerprint))
+        reports += _extract_arrival(run, loader, look, fingerprint)
     return reports
 
 
-def _extract_file(
-    run: _Pass, entity: Entity, table: TableFile, look: Look, known: KnownStages, fingerprint: str
-) -> FileReport:
+def _extract_arrival(run: _Pass, loader: Loader, look: Look, fingerprint: str) -> list[FileReport]:
+    """The reports of a file, or of each file in an archive."""
+    if look.path.suffix.lower() not in ARCHIVE_SUFFIXES:
+        return [_extract_file(run, loader, look, Member(look.path.name, look.path), fingerprint)]
+    room = min(MAX_BYTES, shutil.disk_usage(run.settings.paths.root).free // _SPACE_FACTOR)
+    with InFlight(run.landing.root).folder("unpacked") as folder:
+        try:
+            members = unpacked(look.path, folder, max_bytes=room)
+        except (FileUnreadable, FileUnfinished) as problem:
+            return [_unread(look.path.name, loader.entity.name, problem)]
+        wanted = loader.table.member
+        chosen = [m for m in members if wanted is None or fnmatch(PurePosixPath(m.name).name, wanted)]
+        if not chosen:
+            problem = FileUnreadable(
+                f"holds no file like {wanted!r}; it holds {', '.join(m.name for m in members[:20])}"
+            )
+            return [_unread(look.path.name, loader.entity.name, problem)]
+        return [
+            _extract_file(run, loader, look, member, fingerprint)
+            for member in sorted(chosen, key=lambda member: (str(_day_of(member, look)), member.name))
+        ]
+
+
+def _day_of(member: Member, look: Look) -> date | None:
+    return name_date(PurePosixPath(member.name)) or name_date(look.path)
+
+
+def _unread(file: str, entity: str, problem: Exception) -> FileReport:
+    if isinstance(problem, FileUnfinished):
+        text = f"{problem}; it is still being written, or its transfer broke off: the next run looks again"
+        return FileReport(file, entity, "waiting", text)
+    return FileReport(file, entity, "failed", str(problem))
+
+
+def _extract_file(run: _Pass, loader: Loader, look: Look, member: Member, fingerprint: str) -> FileReport:
     started = time.monotonic()
-    name = look.path.name
-    reading = Reading(entity.name, name, file_sha256(look.path), fingerprint, look.key, name_date(look.path))
+    name, entity = member.name, loader.entity.name
+    sha256 = file_sha256(member.path)
+    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look))
     if before := run.log.report_of(reading):
         run.log.note_again(reading, before, run.now)
         return replace(before, file=name, status="unchanged")
-    run.landing.require_space(_SPACE_FACTOR * look.size)
+    run.landing.require_space(_SPACE_FACTOR * member.path.stat().st_size)
     try:
         with _scratch_database(run) as connection:
-            scratch = _load(run, entity, table, look, known, connection)
-            report = _land(run, scratch, reading, known)
-    except FileUnfinished as unfinished:
-        problem = (
-            f"{unfinished}; it is still being written, or its transfer broke off: the next run looks again"
-        )
-        return FileReport(name, entity.name, "waiting", problem)
-    except FileUnreadable as unreadable:
-        return FileReport(name, entity.name, "failed", str(unreadable))
+            scratch = loader.load(member, connection)
+            if has_changed(look):
+                raise FileUnfinished("changed while it was read")
+            judge(scratch)
+            report = _land(run, scratch, reading, loader.known)
+    except (FileUnreadable, FileUnfinished) as problem:
+        return _unread(name, entity, problem)
     except duckdb.OutOfMemoryException:
         raise ExtractError(
             f"reading {look.path} needs more memory than `memory_limit: {run.settings.memory_limit}` allows; "
@@ -176,41 +227,6 @@ def _extract_file(
     seconds = time.monotonic() - started
     logger.info("%s: kept %d of %d rows in %.1f s", name, report.rows_kept, report.rows_read, seconds)
     return report
-
-
-def _load(
-    run: _Pass,
-    entity: Entity,
-    table: TableFile,
-    look: Look,
-    known: KnownStages,
-    connection: duckdb.DuckDBPyConnection,
-) -> FileScratch:
-    """The rows of a file, typed and judged. Errors: FileUnreadable, FileUnfinished."""
-    entered = run.source.stage_entered if entity.name == "deals" else {}
-    options = _format(run.source, table)
-    business_zone = run.settings.business.time_zone
-    casting = Casting(options, run.source.time_zone or business_zone, business_zone)
-    if look.path.suffix.lower() == ".parquet":
-        if ends_in_the_middle(look.path):
-            raise FileUnfinished("has no end")
-        headers = parquet_headers(look.path)
-        scratch = FileScratch(
-            connection, entity, map_columns(headers, entity, table, entered), casting, known
-        )
-        try:
-            scratch.load_parquet(look.path)
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
-            raise FileUnreadable(f"is a damaged Parquet file ({error}); write it anew") from None
-    else:
-        rows = read_csv(look.path, wanted_headers(entity, table, entered), options)
-        columns = map_columns(rows.headers, entity, table, entered)
-        scratch = FileScratch(connection, entity, columns, casting, known)
-        scratch.load_text(rows)
-    if has_changed(look):
-        raise FileUnfinished("changed while it was read")
-    judge(scratch)
-    return scratch
 
 
 def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages) -> FileReport:
@@ -227,7 +243,11 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         rows_kept=counts.kept,
         rows_rejected=counts.rejected,
         rows_duplicate=counts.duplicate,
-        columns_unmapped=tuple(scratch.columns.headers[index] for index in scratch.columns.unmapped),
+        lines_beside=scratch.lines_beside + sum(scratch.fields_skipped.values()),
+        columns_unmapped=(
+            *(scratch.columns.headers[index] for index in scratch.columns.unmapped),
+            *(f"changes of {field}" for field in scratch.fields_skipped),
+        ),
         columns_missing=scratch.columns.missing,
         oldest_event_on=oldest,
         newest_event_on=newest,

@@ -1,4 +1,4 @@
-"""What a file tells besides its records: counts, its first and last day, stages nobody named, a sample of rejects."""
+"""What a file tells besides its records: counts, first and last day, stages nobody named, sample rejects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

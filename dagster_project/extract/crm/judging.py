@@ -9,6 +9,7 @@ from dagster_project.extract.crm.scratch import FileScratch, literal
 
 def judge(scratch: FileScratch) -> None:
     """Create `duplicates`, `conflicts`, `kept`, `rejected` and `entries` from `typed`."""
+    scratch.refuse_open_numbers()
     scratch.connection.execute(
         """
         create or replace table duplicates as

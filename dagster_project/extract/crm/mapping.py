@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster_project.contract import Entity
-from dagster_project.extract.crm.reading import FileUnreadable, plain
+from dagster_project.extract.crm.rows import FileUnreadable, plain
 from dagster_project.settings import Column, TableFile
 from dagster_project.yaml_document import nearest
 
@@ -38,6 +38,12 @@ def wanted_headers(entity: Entity, table: TableFile, stage_entered: Mapping[str,
     """The headers a table's files should have."""
     named = [column.header for column in _columns(entity, table).values()]
     return tuple(name for name in [*named, *stage_entered.values()] if name)
+
+
+def required_headers(entity: Entity, table: TableFile) -> tuple[str, ...]:
+    """The headers whose values every row of a table's files must have."""
+    named = [column.header for field, column in _columns(entity, table).items() if field in entity.required]
+    return tuple(name for name in named if name)
 
 
 def map_columns(
@@ -96,6 +102,13 @@ def _columns(entity: Entity, table: TableFile) -> Mapping[str, Column]:
 def _missing_column(field: str, header: str, headers: Sequence[str]) -> str:
     if headers and headers[0].lstrip().startswith(("<", "{")):
         return f"begins with {headers[0][:40]!r}: it is no CSV file; export it again as CSV"
+    if len(headers) == 1 and (marks := [mark for mark in ";\t|," if headers[0].count(mark) > 1]):
+        mark = max(marks, key=headers[0].count)
+        shown = "tab" if mark == "\t" else mark
+        return (
+            f"has one column only, {headers[0][:80]!r}: its values are parted by another sign; "
+            f'write `format: {{delimiter: "{shown}"}}`'
+        )
     guess = nearest(header, headers)
     remedy = f"did you mean {guess!r}? " if guess else ""
     return (

@@ -1,14 +1,14 @@
-"""Rows of a file as text, with the line each begins in. Nothing is interpreted here.
+"""CSV files as rows of text. Nothing is interpreted here.
 
 CSV is surveyed by the standard library's parser, because only it tells the line of every record, also after
 quoted line breaks, and goes on after a broken one. Files without broken rows get their values from Arrow.
 """
 
 import csv
-import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,47 +16,30 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
+from dagster_project.extract.crm.rows import (
+    HEADER_WITHIN,
+    FileUnfinished,
+    FileUnreadable,
+    Footer,
+    TextRows,
+    header_place,
+    plain,
+    row_batches,
+    rows_schema,
+)
 from dagster_project.settings import Format
 
 DELIMITERS = (",", ";", "\t", "|")
-_ROWS_PER_BATCH = 20_000
 _ARROW_BLOCK_BYTES = 8 * 1024 * 1024
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_FOREIGN = {
+    b"PK\x03\x04": "is an Excel workbook or a zip archive under another name; name it .xlsx or .zip",
+    b"\x1f\x8b": "is compressed with gzip under another name; add .gz to its name",
+    b"PAR1": "is a Parquet file under another name; name it .parquet",
+    b"%PDF": "is a PDF; export the data as CSV",
+    b"\xd0\xcf\x11\xe0": "is an old Excel workbook (.xls); save it as .xlsx or .csv",
+}
 _LARGEST_VALUE = 1_000_000
-
-
-class FileUnreadable(Exception):
-    """A file cannot be read as configured; the text says what is wrong and what to do."""
-
-
-class FileUnfinished(Exception):
-    """A file ends in the middle of a row: somebody is still writing it, or its transfer broke off."""
-
-
-@dataclass
-class TextRows:
-    """A file's columns and its rows in batches of text columns `line`, `broken`, `c0`, `c1`, ….
-
-    `broken` holds the reason why a row has not the right number of values; `c0` then holds them as one text.
-    """
-
-    headers: tuple[str, ...]
-    batches: Iterator[pa.RecordBatch]
-    schema: pa.Schema = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.schema = rows_schema(len(self.headers))
-
-
-def rows_schema(columns: int) -> pa.Schema:
-    """Schema of the batches of a file with so many columns."""
-    names = [("line", pa.int64()), ("broken", pa.string())]
-    return pa.schema(names + [(f"c{index}", pa.string()) for index in range(columns)])
-
-
-def plain(header: str) -> str:
-    """A header as it is compared: without case, blanks and the marks that exports put around it."""
-    return re.sub(r"[\s\ufeff\u200b]+", "", header).casefold()
 
 
 def parquet_headers(path: Path) -> tuple[str, ...]:
@@ -67,39 +50,72 @@ def parquet_headers(path: Path) -> tuple[str, ...]:
         raise FileUnreadable(f"is no readable Parquet file ({error}); write it anew") from None
 
 
-def read_csv(path: Path, wanted: Sequence[str], options: Format) -> TextRows:
-    """Open a CSV file. `wanted` headers decide the delimiter where the configuration does not name it.
+def read_csv(path: Path, wanted: Sequence[str], options: Format, *, required: Sequence[str] = ()) -> TextRows:
+    """Open a CSV file.
 
+    `wanted` headers find the header below the titles of a report, and the delimiter where the configuration
+    does not name it; `required` ones tell rows from the totals at a report's end.
     Errors: FileUnreadable; FileUnfinished.
     """
-    encoding = _encoding(path, options)
     if path.stat().st_size == 0:
         raise FileUnreadable("is empty (0 bytes); export it again")
+    encoding = _encoding(path, options)
     delimiter = options.delimiter or _delimiter(path, encoding, wanted)
-    survey = _survey(path, encoding, delimiter)
-    headers = tuple(name.strip().strip("\ufeff") for name in survey.header)
-    return TextRows(headers, _batches(path, encoding, delimiter, survey))
+    survey = _survey(path, encoding, delimiter, wanted, required)
+    batches = _batches(path, encoding, delimiter, survey)
+    return TextRows(survey.headers, batches, survey.rows_above + survey.rows_below)
 
 
 def _encoding(path: Path, options: Format) -> str:
     with path.open("rb") as stream:
-        start = stream.read(3)
+        start = stream.read(512)
+    for mark, problem in _FOREIGN.items():
+        if start.startswith(mark):
+            raise FileUnreadable(problem)
     marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-    return marked or options.encoding or "utf-8"
+    return marked or options.encoding or _unmarked_utf16(start) or "utf-8"
+
+
+def _unmarked_utf16(start: bytes) -> str | None:
+    """UTF-16 without its mark shows in that every second byte of a Latin header is 0."""
+    even, odd = start[0::2], start[1::2]
+    if b"\x00" not in start or len(start) < 4:
+        return None
+    if not any(odd) and b"\x00" not in even:
+        return "utf-16-le"
+    if not any(even) and b"\x00" not in odd:
+        return "utf-16-be"
+    raise FileUnreadable("is no text file; export it as CSV")
+
+
+def _first_rows(path: Path, encoding: str, delimiter: str) -> list[tuple[int, list[str] | str]]:
+    rows: list[tuple[int, list[str] | str]] = []
+    try:
+        for line, row in islice(_records(path, encoding, delimiter), 2 * HEADER_WITHIN):
+            if row and len(rows) < HEADER_WITHIN:
+                rows.append((line, row))
+    except FileUnfinished:
+        # The survey, which reads on, says so of the delimiter that is chosen.
+        return rows
+    return rows
 
 
 def _delimiter(path: Path, encoding: str, wanted: Sequence[str]) -> str:
     names = {plain(name) for name in wanted}
 
     def matches(delimiter: str) -> int:
-        row = next(_records(path, encoding, delimiter), None)
-        return len(names & {plain(name) for name in row[1]}) if row else 0
+        rows = [row for _, row in _first_rows(path, encoding, delimiter)]
+        header = rows[header_place(rows, wanted)] if rows else []
+        return len(names & {plain(name) for name in header})
 
     return max(DELIMITERS, key=matches)
 
 
 def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Line and values of each record; a complaint in place of values that cannot be told apart."""
+    """Line and values of each record; a complaint in place of values that cannot be told apart.
+
+    A blank line has no values.
+    """
     csv.field_size_limit(_LARGEST_VALUE)
     with path.open(encoding=encoding, newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
@@ -107,8 +123,7 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, l
         while True:
             try:
                 for row in reader:
-                    if row:
-                        yield line, row
+                    yield line, row
                     line = reader.line_num + 1
                 return
             except csv.Error as error:
@@ -116,41 +131,74 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, l
                     raise FileUnfinished(f"ends inside the quotes that begin in line {line}") from None
                 yield line, f"its quotes or its length are not those of a CSV row ({error})"
                 line = reader.line_num + 1
-            except UnicodeDecodeError:
+            except UnicodeError:
                 raise FileUnreadable(_bad_bytes(path, encoding)) from None
 
 
 @dataclass(frozen=True)
 class _Survey:
-    """What a first pass over a file found: its header, the line of each row, and whether a row is broken."""
+    """What a first pass over a file found: its header, the line of each row, and whether a row is broken.
 
-    header: list[str]
+    Rows above the header and below the last row are counted apart; they hold titles and totals.
+    """
+
+    headers: tuple[str, ...]
+    header_line: int
     header_ends_in: int
     lines: "array[int]"
     has_broken_rows: bool
+    rows_above: int
+    rows_below: int
 
 
-def _survey(path: Path, encoding: str, delimiter: str) -> _Survey:
+def _survey(
+    path: Path, encoding: str, delimiter: str, wanted: Sequence[str], required: Sequence[str]
+) -> _Survey:
     """Read the file once without keeping its values (a million rows a second)."""
-    rows = _records(path, encoding, delimiter)
-    first = next(rows, None)
-    if first is None:
+    first = _first_rows(path, encoding, delimiter)
+    if not first:
+        # Nothing but blank lines, or quotes that never end: reading on tells which.
+        if any(row for _, row in _records(path, encoding, delimiter)):
+            raise FileUnreadable("begins with many blank lines; export it again")
         raise FileUnreadable("holds only blank lines; export it again")
-    header = first[1]
+    above = header_place([row for _, row in first], wanted)
+    header_line, header = first[above]
     if isinstance(header, str):
         raise FileUnreadable(f"has a header that is no CSV row: {header}; export it again")
+    headers = tuple(name.strip().strip("\ufeff") for name in header)
     width, lines, broken, last = len(header), array("q"), 0, len(header)
-    for line, row in rows:
+    footer, odd_widths = Footer(headers, required), array("q")
+    for line, row in _records(path, encoding, delimiter):
+        if line <= header_line:
+            continue
+        footer.add(row)
+        if not row:
+            continue
         lines.append(line)
         last = width if isinstance(row, str) else len(row)
-        broken += isinstance(row, str) or last != width
-    if last < width and not _ends_with_newline(path):
+        if isinstance(row, str):
+            broken += 1
+        elif last != width:
+            odd_widths.append(line)
+    below = footer.rows
+    if last < width and not below and not _ends_with_newline(path):
         raise FileUnfinished(f"ends in the middle of line {lines[-1]}")
-    return _Survey(header, first[0] + sum(cell.count("\n") for cell in header), lines, broken > 0)
+    del lines[len(lines) - below :]
+    end = lines[-1] if lines else 0
+    return _Survey(
+        headers=headers,
+        header_line=header_line,
+        header_ends_in=header_line + sum(cell.count("\n") for cell in header),
+        lines=lines,
+        has_broken_rows=broken > 0 or below > 0 or any(line <= end for line in odd_widths),
+        rows_above=above,
+        rows_below=below,
+    )
 
 
 def _batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -> Iterator[pa.RecordBatch]:
     """The rows of a surveyed file. Values come from Arrow, 15 times as fast, unless a row is broken."""
+    width = len(survey.headers)
     if survey.lines and not survey.has_broken_rows:
         every_line = np.frombuffer(survey.lines, dtype=np.int64)
         done = 0
@@ -160,17 +208,21 @@ def _batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -> Iter
                 break
             columns = [lines, pa.nulls(batch.num_rows, pa.string()), *batch.columns]
             done += batch.num_rows
-            yield pa.RecordBatch.from_arrays(columns, schema=rows_schema(len(survey.header)))
+            yield pa.RecordBatch.from_arrays(columns, schema=rows_schema(width))
         if done != len(survey.lines):
             raise FileUnreadable(
                 f"is quoted so that it can be read as {done} or {len(survey.lines)} rows; export it again"
             )
     else:
-        yield from _checked_batches(path, encoding, delimiter, len(survey.header))
+        end = survey.lines[-1] if survey.lines else 0
+        rows = _records(path, encoding, delimiter)
+        yield from row_batches(
+            ((line, row) for line, row in rows if row and survey.header_line < line <= end), width
+        )
 
 
 def _arrow_batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -> Iterator[pa.RecordBatch]:
-    names = [f"c{index}" for index in range(len(survey.header))]
+    names = [f"c{index}" for index in range(len(survey.headers))]
     reading = arrow_csv.ReadOptions(
         use_threads=False,
         block_size=_ARROW_BLOCK_BYTES,
@@ -186,38 +238,6 @@ def _arrow_batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -
         yield from arrow_csv.open_csv(path, reading, parsing, converting)
     except pa.ArrowInvalid as error:
         raise FileUnreadable(f"is quoted in a way that cannot be read ({error}); export it again") from None
-
-
-def _checked_batches(path: Path, encoding: str, delimiter: str, width: int) -> Iterator[pa.RecordBatch]:
-    schema = rows_schema(width)
-    lines: list[int] = []
-    values: list[Sequence[str | None]] = []
-    broken: dict[int, str] = {}
-    rows = _records(path, encoding, delimiter)
-    next(rows)
-    for line, row in rows:
-        if isinstance(row, str):
-            broken[len(lines)] = row
-            row = [""] * width
-        elif len(row) != width:
-            broken[len(lines)] = f"has {len(row)} values where the header has {width}"
-            row = [", ".join(row)[:500]] + [""] * (width - 1)
-        lines.append(line)
-        values.append(row)
-        if len(lines) == _ROWS_PER_BATCH:
-            yield _batch(schema, lines, values, broken)
-            lines, values, broken = [], [], {}
-    if lines:
-        yield _batch(schema, lines, values, broken)
-
-
-def _batch(
-    schema: pa.Schema, lines: list[int], values: list[Sequence[str | None]], broken: dict[int, str]
-) -> pa.RecordBatch:
-    reasons = [broken.get(index) for index in range(len(lines))] if broken else [None] * len(lines)
-    columns = [pa.array(lines, pa.int64()), pa.array(reasons, pa.string())]
-    columns += [pa.array(column, pa.string()) for column in zip(*values, strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _ends_with_newline(path: Path) -> bool:

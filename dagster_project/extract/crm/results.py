@@ -48,6 +48,8 @@ class FileReport:
     rows_kept: int = 0
     rows_rejected: int = 0
     rows_duplicate: int = 0
+    lines_beside: int = 0
+    """Titles above the header, totals below the last row, changes of fields that are not mapped: no rows."""
     columns_unmapped: tuple[str, ...] = ()
     columns_missing: tuple[str, ...] = ()
     oldest_event_on: date | None = None

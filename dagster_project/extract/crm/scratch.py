@@ -4,16 +4,17 @@ Headers, constants and stage names reach the SQL as parameters; only places (`c3
 contract are written into it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from dagster_project.contract import Entity, Kind
-from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.crm.casting import DECIMAL_CHOICE, TWO_NUMBERS, Casting
 from dagster_project.extract.crm.known_stages import KnownStages
 from dagster_project.extract.crm.mapping import ColumnMap
-from dagster_project.extract.crm.reading import FileUnreadable, TextRows
+from dagster_project.extract.crm.rows import FileUnreadable, TextRows
 
 # Kinds whose values must be readable; others take any text.
 _STRICT_KINDS = ("decimal", "integer", "probability", "date", "instant", "boolean", "outcome")
@@ -39,14 +40,18 @@ class FileScratch:
         self.connection = connection
         self.entity = entity
         self.columns = columns
+        self.lines_beside = 0
+        self.fields_skipped: Mapping[str, int] = {}
         self._casting = casting
         self._parameters: list[str] = []
         casting.prepare(connection)
         known.create_tables(connection)
+        self.has_codes = {"amount", "currency"} <= entity.fields.keys() and "amount" in columns.columns
         self._constants = {field: self._constant(field) for field in columns.constants}
 
     def load_text(self, rows: TextRows) -> None:
-        """Type the rows of a CSV file. Errors: those of its batches."""
+        """Type the rows of a file of texts. Errors: those of its batches."""
+        self.lines_beside = rows.lines_beside
         query = self._typed_query()
         first = next(rows.batches, None)
         self.connection.register("incoming", pa.Table.from_batches([first] if first else [], rows.schema))
@@ -60,7 +65,7 @@ class FileScratch:
         """Type the rows of a Parquet file; their line is the number of the record."""
         source = f"read_parquet({literal(str(path))}, file_row_number = true)"
         names = [_quoted(header) for header in self.columns.headers]
-        texts = "".join(f", cast({name} as varchar) as c{index}" for index, name in enumerate(names))
+        texts = "".join(f", {self._as_text(name, path)} as c{index}" for index, name in enumerate(names))
         self.connection.execute(
             "create or replace temp view incoming as "
             f"select file_row_number + 1 as line, cast(null as varchar) as broken{texts} from {source}"
@@ -68,6 +73,16 @@ class FileScratch:
         query = self._typed_query()
         self.connection.execute(f"create or replace table typed as {query}", self._parameters)
         self.connection.execute("drop view incoming")
+
+    def _as_text(self, column: str, path: Path) -> str:
+        """A column's values as text; numbers bear the decimal sign that texts of the file are read with."""
+        if self._casting.format.decimal != ",":
+            return f"cast({column} as varchar)"
+        kind = (
+            self.one(f"select any_value(typeof({column})) from read_parquet({literal(str(path))})")[0] or ""
+        )
+        text = f"cast({column} as varchar)"
+        return f"replace({text}, '.', ',')" if kind.startswith(("DECIMAL", "DOUBLE", "FLOAT")) else text
 
     def one(self, query: str) -> tuple:
         """The single row of a query."""
@@ -142,6 +157,19 @@ class FileScratch:
             if name == "f_changed_at" or name.startswith("e_")
         }
         values |= {f"f_{name}": f"{self._parameter(text)}::varchar" for name, text in self._constants.items()}
+        # What a number of the file could also mean is decided when all its rows are known.
+        values |= {
+            f"open_{name[2:]}": f"case when {self._casting.could_be_thousands(f'r{index}')} then r{index} end"
+            for name, (index, kind) in inputs.items()
+            if kind == "decimal"
+        }
+        if "f_probability" in inputs:
+            place = inputs["f_probability"][0]
+            values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"
+        if self.has_codes:
+            values["told_currency"] = f"money_code(r{self.columns.columns['amount']})"
+            if not self._is_mapped("currency"):
+                values["f_currency"] = values["told_currency"]
         return values
 
     def _problem(self) -> str:
@@ -166,16 +194,56 @@ class FileScratch:
                     self._casting.hint(kind, raw),
                 )
             )
+        if self.has_codes:
+            branches.append(self._currency_problem())
         return f"case {' '.join(branches)} end"
+
+    def _currency_problem(self) -> str:
+        index = self.columns.columns["amount"]
+        header = self._parameter(self.columns.headers[index])
+        if self._is_mapped("currency"):
+            condition = "told_currency <> '?' and told_currency <> upper(coalesce(f_currency, told_currency))"
+            reason = "'is in ' || told_currency || ', and the column of currencies says ' || f_currency"
+            hint = "'mend one of the two in the file'"
+        else:
+            condition = "told_currency = '?'"
+            reason = "'bears the symbol of several currencies'"
+            hint = "'columns: {currency: {value: USD}}, or map the column that tells the currency'"
+        return _struct(condition, header, f"r{index}", reason, hint)
+
+    def refuse_open_numbers(self) -> None:
+        """Reject numbers like 1.234 where the same column also holds numbers with a decimal comma."""
+        for field, index in self.columns.columns.items():
+            if self.entity.fields[field] != "decimal" or self._casting.format.decimal is not None:
+                continue
+            header = self.columns.headers[index]
+            self.connection.execute(
+                f"""
+                update typed set problem = struct_pack(
+                    "column" := $1::varchar, "value" := open_{field},
+                    reason := $2::varchar, hint := $3::varchar
+                )
+                where problem is null and open_{field} is not null
+                    and exists (select 1 from typed where problem."column" = $1 and problem.reason = $2)
+                """,
+                [header, TWO_NUMBERS, DECIMAL_CHOICE],
+            )
 
     def has_percentages(self) -> bool:
         """Whether probabilities are written on a scale to 100: then every value of the file is."""
         if "probability" not in self.columns.columns:
             return False
-        return bool(self.one("select coalesce(max(f_probability::double), 0) > 1 from kept")[0])
+        return bool(
+            self.one(
+                "select coalesce(bool_or(is_percent) or max(f_probability::double) > 1, false) from kept"
+            )[0]
+        )
 
     def has(self, field: str) -> bool:
-        """Whether the file feeds a field."""
+        """Whether the file feeds a field; a currency may come out of the amounts."""
+        return self._is_mapped(field) or (field == "currency" and self.has_codes)
+
+    def _is_mapped(self, field: str) -> bool:
         return field in self.columns.columns or field in self.columns.constants
 
     def stage_fields(self) -> tuple[str, ...]:
