@@ -85,8 +85,12 @@ def run_nightly(settings: Settings, *, rebuild: bool = False) -> Progress:
 
 
 def has_new_files(settings: Settings) -> bool:
-    """Whether a configured file has not been read yet, complete or not."""
-    return json.loads(new_files(settings, Landing(settings.paths.landing)).cursor) != []
+    """Whether a configured file has not been read yet, or nothing was ever landed.
+
+    With an empty landing extraction runs in any case: it says best what is missing.
+    """
+    landing = Landing(settings.paths.landing)
+    return not landing.batches() or json.loads(new_files(settings, landing).cursor) != []
 
 
 def run_backfill(settings: Settings, first: date, last: date) -> Progress:

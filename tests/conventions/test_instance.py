@@ -27,7 +27,8 @@ def test_a_run_that_takes_too_long_is_ended(shipped: dict) -> None:
     assert shipped["run_monitoring"]["max_runtime_seconds"] == 4 * 3600
 
 
-def test_dagster_accepts_the_file_as_it_is(tmp_path: Path) -> None:
+def test_dagster_accepts_the_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_text(INSTANCE_FILE.read_text(encoding="utf-8"), encoding="utf-8")
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.run_monitoring_enabled

@@ -25,7 +25,7 @@ def state_on(tables: LedgerTables, day: str, *columns: str) -> list[tuple]:
     return tables.rows("fct_deal_versions", *columns, where=where, order="source_relation, deal_id")
 
 
-# -- stages that change ------------------------------------------------------------------------------------
+# -- stages that change --
 
 
 def test_t17_a_renamed_stage_makes_no_transition_and_history_reports_by_id(bench: LedgerBench) -> None:
@@ -106,7 +106,7 @@ def test_t19_many_deals_moved_by_one_actor_within_a_clock_minute_are_a_bulk_chan
     assert tables.rows("int_stage_visits", "count(*)", where="is_bulk_entry") == [(4,)]
 
 
-# -- deals that go -----------------------------------------------------------------------------------------
+# -- deals that go --
 
 
 def test_t21_after_a_merge_the_amount_counts_once_and_the_histories_stay_apart(bench: LedgerBench) -> None:
@@ -150,7 +150,7 @@ def test_t20_a_deleted_deal_stays_and_is_deleted_from_its_day_on(bench: LedgerBe
     assert later.one("fct_deals", "is_deleted") is True
 
 
-# -- values at the time --------------------------------------------------------------------------------------
+# -- values at the time --
 
 
 def test_t22_a_transition_carries_the_owner_of_then_and_credit_goes_to_the_owner_at_the_closing(
@@ -252,7 +252,8 @@ def test_a_reported_old_value_that_differs_is_kept_and_nothing_is_invented(bench
     )
     assert told == [(None, None, False), ("lead", "opp", True)]
 
-    """Lost, reopened and won: closed with the win. Won, then corrected to lost: closed with the correction."""
+
+# -- visits, outcomes and dates of a deal --
 
 
 def test_t15_metrics_read_one_visit_where_a_mis_drag_parted_it(bench: LedgerBench) -> None:
@@ -283,7 +284,7 @@ def test_t15_metrics_read_one_visit_where_a_mis_drag_parted_it(bench: LedgerBenc
 
 
 def test_t08_and_t09_reopened_and_corrected_outcomes(bench: LedgerBench) -> None:
-    """Lost, reopened and won closes with the win; won corrected to lost closes with the correction."""
+    """Lost, reopened, won: closed with the win. Won, corrected to lost: closed with the correction."""
     changes = (
         Change("back", CREATED, "opp"),
         Change("back", after(days=10), "lost"),
