@@ -30,6 +30,7 @@ DBT_PROJECT = Path(__file__).resolve().parents[2] / "dbt"
 RESULT_EVENTS = frozenset({"LogModelResult", "LogSeedResult", "LogSnapshotResult", "LogTestResult"})
 CANCEL_SECONDS = 60.0
 REASONS_SHOWN = 3
+RARE_COLLECTIONS = (100_000, 50, 100)
 
 
 class DbtError(Exception):
@@ -107,6 +108,17 @@ def environment_set(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for garbage less often for the length of a block: dbt's manifest is large and lives to the end."""
+    before = gc.get_threshold()
+    gc.set_threshold(*RARE_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @dataclass
 class DbtInvocation:
     """One dbt command that runs on its own thread while its events are read from here.
@@ -126,7 +138,7 @@ class DbtInvocation:
 
     def messages(self) -> Iterator[DbtMessage]:
         """Run dbt and yield its results, warnings and errors in the order in which they happen."""
-        with environment_set(self.environment):
+        with environment_set(self.environment), rare_collections():
             self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
             self._thread.start()
             finished = False

@@ -28,6 +28,9 @@ from dagster_project.transform.dbt_runner import dbt_arguments, dbt_environment
 
 SAMPLE_SECONDS = 0.05
 DBT_STEP = """
+import gc
+gc.set_threshold(100_000, 50, 100)  # as the command line does
+
 from dagster_project.cli.instance import open_instance
 from dagster_project.cli.run import open_log
 from dagster_project.definitions import build_definitions

@@ -58,7 +58,7 @@ counted as (
     min(visit_seq) as visit_seq,
     min(case when visit_number = 1 then owner_key end) as owner_key,
     min(entered_on) as entered_on,
-    sum(days_seen) as stay_days,
+    cast(sum(cast(days_seen as decimal(20, 9))) as double) as stay_days,
     max(case when visit_number = 1 then seen_from_days end) as seen_from_days,
     min(case when is_completed then 1 else 0 end) = 1 as is_completed,
     max(case when is_bulk_exit then 1 else 0 end) = 1 as is_bulk_exit,

@@ -82,7 +82,9 @@ cells as (
     count(case when is_usable and not is_completed and is_bulk_exit then 1 end) as visits_ended_by_mass_change,
     count(case when not is_usable then 1 end) as visits_left_out,
     count(case when is_usable and seen_from_days = 0 then 1 end) as visits_seen_from_entry,
-    avg(case when is_usable and is_completed then stay_days end) as completed_mean_days,
+    -- exact sums first: a mean of doubles depends on the order of the rows
+    cast(sum(case when is_usable and is_completed then cast(stay_days as decimal(20, 9)) end) as double)
+    / nullif(count(case when is_usable and is_completed then 1 end), 0) as completed_mean_days,
     {{ quantile('case when is_usable and is_completed then stay_days end', 0.5) }} as completed_median_days,
     max(case when is_usable then stay_days end) as longest_days
   from members
