@@ -186,11 +186,24 @@ def build_publish_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
     )
     def publish_sensor(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         prune_run_logs(Path(context.instance.root_directory), datetime.now(UTC))
+        if unfinished_run(context.instance) is not None:
+            return dg.SkipReason("another run is on its way; its own end decides")
         if not is_warehouse_newer(settings):
             return dg.SkipReason("the published file is up to date")
         return dg.RunRequest(run_key=f"publish-after-{context.dagster_run.run_id}")
 
     return publish_sensor
+
+
+def unfinished_run(instance: dg.DagsterInstance) -> str | None:
+    """The id of a run that waits or works; None when there is none."""
+    statuses = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
+    return next((run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=statuses), limit=1)), None)
 
 
 def is_warehouse_newer(settings: Settings) -> bool:

@@ -15,8 +15,8 @@ from dagster_project import automation, freshness, run_hold, run_lock
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
+    with dg.instance_for_test() as instance:
+        yield instance
 
 
 def business(as_of: date | str = "latest", *data_as_of: date | None) -> SimpleNamespace:
@@ -126,6 +126,64 @@ def test_partitions_are_business_days_from_the_start_of_history_and_include_toda
     keys = partitions.get_partition_keys(current_time=datetime(2026, 3, 4, 1, tzinfo=UTC))
     # 01:00 UTC on the 4th is still the 3rd in New York; that unfinished day is a partition of its own
     assert keys == ["2026-03-01", "2026-03-02", "2026-03-03"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SimpleNamespace:
+    """Settings of a data folder whose published file is older than its warehouse."""
+    paths = SimpleNamespace(warehouse=tmp_path / "warehouse.duckdb", published_dir=tmp_path / "published")
+    paths.published_dir.mkdir()
+    for path, age_seconds in ((paths.published_dir / "marts-1.duckdb", 60), (paths.warehouse, 0)):
+        path.touch()
+        then = datetime.now(UTC).timestamp() - age_seconds
+        os.utime(path, (then, then))
+    (paths.published_dir / "marts.duckdb").symlink_to("marts-1.duckdb")
+    return SimpleNamespace(paths=paths)
+
+
+def publish_tick(settings: SimpleNamespace, instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    """One look of the publish sensor after a successful run."""
+
+    @dg.job(name="forecast_backfill")
+    def finished() -> None:
+        pass
+
+    @dg.job(name="publish")
+    def publish() -> None:
+        pass
+
+    sensor = automation.build_publish_sensor(settings, publish)
+    run = instance.create_run_for_job(finished, status=dg.DagsterRunStatus.SUCCESS)
+    event = success_of(run).dagster_event
+    context = dg.build_run_status_sensor_context(
+        sensor_name=sensor.name, dagster_instance=instance, dagster_run=run, dagster_event=event
+    )
+    return sensor(context)
+
+
+def test_a_run_that_left_the_warehouse_newer_is_followed_by_publishing(
+    folder: SimpleNamespace, instance: dg.DagsterInstance
+) -> None:
+    assert isinstance(publish_tick(folder, instance), dg.RunRequest)
+
+
+def test_nothing_is_published_again_when_the_published_file_is_newer(
+    folder: SimpleNamespace, instance: dg.DagsterInstance
+) -> None:
+    later = datetime.now(UTC).timestamp() + 60
+    os.utime(folder.paths.published_dir / "marts-1.duckdb", (later, later))
+    assert isinstance(publish_tick(folder, instance), dg.SkipReason)
+
+
+def test_nothing_is_published_while_another_run_works(
+    folder: SimpleNamespace, instance: dg.DagsterInstance
+) -> None:
+    @dg.job(name="nightly")
+    def nightly() -> None:
+        pass
+
+    instance.create_run_for_job(nightly, status=dg.DagsterRunStatus.STARTED)
+    assert isinstance(publish_tick(folder, instance), dg.SkipReason)
 
 
 def test_the_hold_of_the_run_lock_ends_with_the_run_also_when_the_run_fails(tmp_path: Path) -> None:
