@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        sys.stderr.write("stopped; what was published before stays, and the next run builds anew\n")
         return 130
 
 

@@ -135,6 +135,9 @@ def execute(
         raise_on_error=False,
     )
     log.info("%s took %.1f s", job_name, clock.seconds)
+    if any("ExecutionInterrupted" in reason for _, reason in progress.failures):
+        # Dagster turns the interrupt into a failed step; for the person at the keyboard it is a stop.
+        raise KeyboardInterrupt
     if not result.success:
         step, reason = progress.failures[0] if progress.failures else (job_name, "no step says why")
         raise RunFailed(f"{step}: {reason}")

@@ -1,6 +1,10 @@
 """The nightly path from CRM files to the published file, as `make run` walks it."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from dagster_project.cli.status import status_lines
 from dagster_project.cli.summary import summary_lines
 from dagster_project.definitions import build_definitions
 from dagster_project.publish.versions import current_file
+from dagster_project.settings import REPOSITORY
 from dagster_project.transform.dbt_runner import (
     DBT_PROJECT,
     dbt_arguments,
@@ -187,6 +192,34 @@ def test_a_failing_data_test_fails_the_run_and_nothing_is_published(copy: Busine
     assert run_lock.holder(settings.paths.run_lock) is None
     build = Warehouse(settings.paths.warehouse).query("select * from ops.build order by build_order")
     assert list(build["finished_at"].isna()) == [False, True]
+
+
+def test_a_run_that_is_interrupted_in_dbt_stops_soon_and_leaves_no_lock(copy: Business) -> None:
+    settings, before = copy.settings(), version(copy)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster_project", "run", "--rebuild"],
+        cwd=REPOSITORY,
+        env={
+            **os.environ,
+            "STAGELEDGER_CONFIG": str(copy.config),
+            "STAGELEDGER_DATA": str(copy.data),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while not (line := process.stdout.readline()).startswith("  staging"):
+        assert line, "the run ended before dbt had built the staging layer"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.startswith("stopped") and "Traceback" not in said
+    assert run_lock.holder(settings.paths.run_lock) is None
+    assert version(copy) == before
+    assert runs(settings)[0].dagster_run.status == dg.DagsterRunStatus.FAILURE
+    copy.nightly()
+    assert version(copy) != before
 
 
 def test_a_run_beside_a_running_one_ends_with_the_name_of_the_holder(copy: Business) -> None:
