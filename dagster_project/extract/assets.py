@@ -49,7 +49,7 @@ def landed_entities(source: Source) -> tuple[str, ...]:
 def landing_keys(settings: Settings) -> dict[str, tuple[dg.AssetKey, ...]]:
     """Entity → the assets that land it, over all sources."""
     keys: dict[str, list[dg.AssetKey]] = {}
-    for source in settings.all_sources():
+    for source in settings.file_sources():
         for entity in landed_entities(source):
             keys.setdefault(entity, []).append(landing_key(source.name, entity))
     return {entity: tuple(found) for entity, found in keys.items()}
@@ -57,7 +57,7 @@ def landing_keys(settings: Settings) -> dict[str, tuple[dg.AssetKey, ...]]:
 
 def build_extract_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One multi-asset per source of files, and one for the business's own facts."""
-    return [_source_assets(settings, source) for source in settings.all_sources()]
+    return [_source_assets(settings, source) for source in settings.file_sources()]
 
 
 def _source_assets(settings: Settings, source: Source) -> dg.AssetsDefinition:
