@@ -141,10 +141,8 @@ class Landing:
             **facts,
         )
         sync_file(part)
-        draft = folder / (MANIFEST + ".draft")
-        draft.write_text(manifest_text(manifest), encoding="utf-8")
-        sync_file(draft)
-        os.replace(draft, folder / MANIFEST)
+        (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+        sync_file(folder / MANIFEST)
         sync_folder(folder)
         return manifest
 

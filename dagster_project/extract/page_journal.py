@@ -1,8 +1,8 @@
 """Pages on their way to becoming a batch: appended one by one, so that a killed process loses at most one.
 
 The folder holds `pages.arrows` (an Arrow stream that grows), `checkpoint.json` (how much of it counts, and
-where to go on) and perhaps `todo.txt` (ids to ask for). The checkpoint is replaced after its page is on disk:
-bytes behind the checkpoint's offset are a page that was never confirmed, and are cut off.
+where to go on) and perhaps `asked_for.txt` (ids to ask for). The checkpoint is replaced after its page is on
+disk: bytes behind the checkpoint's offset are a page that was never confirmed, and are cut off.
 """
 
 import json
@@ -21,7 +21,7 @@ from dagster_project.extract.manifest import MANIFEST, PART, Stamp
 
 PAGES = "pages.arrows"
 CHECKPOINT = "checkpoint.json"
-TODO = "todo.txt"
+ASKED_FOR = "asked_for.txt"
 # Rows of a row group are held in memory at once: a group ends at either of these.
 _GROUP_ROWS = 20_000
 _GROUP_BYTES = 16 * 1024 * 1024
@@ -79,7 +79,7 @@ class PageJournal:
         """Start a new batch; whatever lies here is thrown away."""
         self.clear()
         if todo:
-            (self._folder / TODO).write_text("\n".join(todo), encoding="utf-8")
+            (self._folder / ASKED_FOR).write_text("\n".join(todo), encoding="utf-8")
         self._start(plan)
 
     def restart(self) -> None:
@@ -93,7 +93,7 @@ class PageJournal:
 
     def todo(self) -> list[str]:
         """The ids to ask for, fixed when the batch began."""
-        path = self._folder / TODO
+        path = self._folder / ASKED_FOR
         return path.read_text(encoding="utf-8").split("\n") if path.exists() else []
 
     def append(
@@ -103,7 +103,7 @@ class PageJournal:
         spent: Mapping[str, float],
         beyond: int,
     ) -> None:
-        """Confirm one page: once this has returned it is not asked for again. No `cursor`: it was the last."""
+        """Confirm one page: from then on it is not asked for again. No `cursor`: it was the last."""
         before = self.confirmed
         offset = before.offset
         if rows:
@@ -139,7 +139,12 @@ class PageJournal:
 
     def clear_pages(self) -> None:
         """Remove what only an unfinished batch needs."""
-        for name in (CHECKPOINT, CHECKPOINT + ".draft", PAGES, TODO):
+        for name in (CHECKPOINT, CHECKPOINT + ".draft", PAGES, ASKED_FOR):
+            (self._folder / name).unlink(missing_ok=True)
+
+    def unseal(self) -> None:
+        """The process died while it sealed the batch: its pages are all here, and it is sealed anew."""
+        for name in (PART, MANIFEST):
             (self._folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:

@@ -172,7 +172,8 @@ class Extraction:
             report.done_now += len(kept)
             report.total = page.total if page.total is not None else report.total
             if page.cursor is None:
-                break
+                return []
+        journal.append((), None, meter.spent(), 0)
         return []
 
     def _read_by_deal(
@@ -273,7 +274,7 @@ class Extraction:
         try:
             manifest = read_manifest(folder)
         except LandingError:
-            journal.clear()
+            journal.unseal()
             return False
         journal.clear_pages()
         self.landing.show(folder)

@@ -1,4 +1,4 @@
-"""Which part of a CRM's changes the landing has, and which window is due: told by manifests, not by a clock."""
+"""Which part of a CRM's changes the landing has, and which window is due: manifests tell, not a clock."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
