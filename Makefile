@@ -21,6 +21,8 @@ BIN := $(VENV)/bin
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
+# Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run dev backfill status connect check check-config docs test lint format lock bench clean
 

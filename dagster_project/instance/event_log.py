@@ -1,12 +1,12 @@
 """Dagster's event log in SQLite files, with one engine per file instead of one per event.
 
 Dagster's own storage makes a new SQLAlchemy engine for every event; with it go every compiled statement and
-the open file, and each event waits for the disk. Measured for a run of 70 tables and 170 checks on two busy
+the open file, and each event waits for the disk; and it asks before most events which tables there are. Measured for a run of 70 tables and 170 checks on two busy
 cores: 10.1 CPU seconds (41 s by the clock) with engines made anew, 2.4 (4.6 s) with engines kept.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class KeptEngineEventLog(SqliteEventLogStorage):
 
     def __init__(self, home: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._known: set[tuple[str, str]] = set()
         super().__init__(str(Path(home) / "history" / "runs"), inst_data)
 
     @classmethod
@@ -63,6 +64,32 @@ class KeptEngineEventLog(SqliteEventLogStorage):
                 self._engines.popitem(last=False)[1].dispose()
         self._engines.move_to_end(shard)
         return self._engines[shard]
+
+    # What the schema has is asked before almost every event. What was once there stays, so each question is
+    # put to the file until its first yes.
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index file has the table."""
+        return self._remembered(
+            "table", table_name, lambda: super(KeptEngineEventLog, self).has_table(table_name)
+        )
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Whether Dagster's migration of this name was done."""
+        return self._remembered(
+            "index", name, lambda: super(KeptEngineEventLog, self).has_secondary_index(name)
+        )
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        def ask() -> bool:
+            return super(KeptEngineEventLog, self)._has_asset_key_col_on_connection(conn, column_name)
+
+        return self._remembered("column", column_name, ask)
+
+    def _remembered(self, kind: str, name: str, ask: Callable[[], bool]) -> bool:
+        if (kind, name) not in self._known and ask():
+            self._known.add((kind, name))
+        return (kind, name) in self._known
 
     def dispose(self) -> None:
         """Let go of the files."""
