@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
 
+from dagster_project.asset_jobs import Job, Jobs
 from dagster_project.extract.as_of import AsOfError
 from dagster_project.extract.file_drop import new_files
 from dagster_project.extract.landing import Landing
@@ -22,6 +22,7 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 MANUAL_TAG = "stageledger/manual"
 MAX_CATCH_UP_DAYS = 31
 NIGHTLY_CRON = "0 4 * * *"
+INTRADAY_CRON = "30 7-19 * * 1-5"
 KEEP_RUN_LOGS_DAYS = 90
 
 
@@ -34,38 +35,6 @@ def build_partitions(settings: Settings, earliest: date) -> dg.DailyPartitionsDe
     start = settings.business.history_start or earliest
     return dg.DailyPartitionsDefinition(
         start_date=start.isoformat(), timezone=settings.business.time_zone, end_offset=1
-    )
-
-
-def build_jobs(partitions: dg.DailyPartitionsDefinition) -> tuple[Job, Job, Job, Job]:
-    """The jobs `land_files`, `nightly`, `forecast_backfill` and `publish`."""
-    nightly = dg.define_asset_job(
-        "nightly",
-        selection=dg.AssetSelection.all(),
-        partitions_def=partitions,
-        description="Land, transform, forecast and publish. The schedule and the file sensors start it.",
-    )
-    backfill = dg.define_asset_job(
-        "forecast_backfill",
-        selection=dg.AssetSelection.groups("forecast") - dg.AssetSelection.kind("dbt"),
-        partitions_def=partitions,
-        tags={"dagster/max_runtime": str(24 * 3600)},
-        description="Forecast past days again from the ledger as it is, in one run and without dbt.",
-    )
-    publish = dg.define_asset_job(
-        "publish",
-        selection=dg.AssetSelection.groups("publish"),
-        description="Publish the warehouse as it is.",
-    )
-    return land_files_job(), nightly, backfill, publish
-
-
-def land_files_job() -> Job:
-    """Extraction alone. What it lands decides which days the nightly run after it covers."""
-    return dg.define_asset_job(
-        "land_files",
-        selection=dg.AssetSelection.groups("extract"),
-        description="Read new files into the landing. The file sensor starts it, and `nightly` follows.",
     )
 
 
@@ -107,25 +76,56 @@ def nightly_request(instance: dg.DagsterInstance, as_of: date, run_key: str | No
 
 
 def build_nightly_schedule(
-    settings: Settings, job: Job, newest_as_of: Callable[[Settings], date]
+    settings: Settings, jobs: Jobs, newest_as_of: Callable[[Settings], date]
 ) -> dg.ScheduleDefinition:
-    """Every night at 04:00 business time, on by default."""
+    """Every night at 04:00 business time, on by default.
+
+    With CRMs among the sources it starts `land_crm` up to yesterday, and `landed_sensor` starts `nightly`:
+    how far the data reach is known only then (a daily budget may have ended early).
+    """
 
     @dg.schedule(
         name="nightly_schedule",
-        job=job,
+        job=jobs.land_crm or jobs.nightly,
         cron_schedule=NIGHTLY_CRON,
         execution_timezone=settings.business.time_zone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="One run a night for every day since the last success, at most 31.",
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if jobs.land_crm is not None:
+            return nightly_request(context.instance, yesterday(settings, datetime.now(UTC)))
         try:
             return nightly_request(context.instance, newest_as_of(settings))
         except AsOfError as error:
             return dg.SkipReason(str(error))
 
     return nightly_schedule
+
+
+def yesterday(settings: Settings, now: datetime) -> date:
+    """The last business day that is over."""
+    return now.astimezone(settings.business.zone).date() - timedelta(days=1)
+
+
+def build_intraday_schedule(settings: Settings, job: Job) -> dg.ScheduleDefinition:
+    """Every hour of the working day, off by default; it skips while another run is on its way."""
+
+    @dg.schedule(
+        name="intraday_schedule",
+        job=job,
+        cron_schedule=INTRADAY_CRON,
+        execution_timezone=settings.business.time_zone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Keeps today fresh: lands what changed since, and publishes. Switch it on where needed.",
+    )
+    def intraday_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        if unfinished_run(context.instance) is not None:
+            return dg.SkipReason("another run is on its way")
+        today = yesterday(settings, datetime.now(UTC)) + timedelta(days=1)
+        return dg.RunRequest(tags=range_tags(today, today))
+
+    return intraday_schedule
 
 
 def build_file_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
@@ -150,15 +150,16 @@ def build_file_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
 
 
 def build_landed_sensor(
-    settings: Settings, land_files: Job, nightly: Job, newest_as_of: Callable[[Settings], date]
+    settings: Settings, jobs: Jobs, newest_as_of: Callable[[Settings], date]
 ) -> dg.SensorDefinition:
-    """Starts `nightly` when `land_files` has ended: only now is it known which days there are."""
+    """Starts `nightly` when extraction alone has ended: only now is it known which days there are."""
+    landing_jobs = [job for job in (jobs.land_files, jobs.land_crm) if job is not None]
 
     @dg.run_status_sensor(
         name="landed_sensor",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=[land_files],
-        request_job=nightly,
+        monitored_jobs=landing_jobs,
+        request_job=jobs.nightly,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
         description="Runs the nightly job on what has just been landed.",

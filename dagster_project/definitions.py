@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project import automation, freshness, run_hold
+from dagster_project.asset_jobs import build_jobs
+from dagster_project.extract.api_assets import api_keys, build_api_assets
 from dagster_project.extract.as_of import resolve_as_of
 from dagster_project.extract.assets import build_extract_assets, landing_keys
 from dagster_project.extract.landing import Landing
@@ -17,7 +19,7 @@ from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.assets import build_transform_assets
 from dagster_project.transform.dbt_runner import DBT_PROJECT
 from dagster_project.transform.manifest import load_manifest
-from dagster_project.transform.run_context import Landed, build_run_context_asset
+from dagster_project.transform.run_context import INTRADAY_JOB, Landed, build_run_context_asset
 
 
 def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg.Definitions:
@@ -26,24 +28,28 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     feeds = landing_keys(settings)
     extract_keys = sorted({key for keys in feeds.values() for key in keys})
 
-    extract = build_extract_assets(settings)
+    extract = [*build_extract_assets(settings), *build_api_assets(settings, partitions)]
     context = build_run_context_asset(settings, extract_keys, find_landed)
     manifest = load_manifest(settings, dbt_project)
     transform = build_transform_assets(settings, manifest, feeds, dbt_project)
-    forecast = build_forecast_assets(settings, partitions)
+    forecast = build_forecast_assets(settings, partitions, api_keys(settings))
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
     publish = build_publish_assets(settings, served, PUBLISHED_NAMES)
 
-    land_files, nightly, forecast_backfill, publish_job = automation.build_jobs(partitions)
+    jobs = build_jobs(settings, partitions)
+    schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
+    if jobs.intraday is not None:
+        schedules.append(automation.build_intraday_schedule(settings, jobs.intraday))
+    file_sensors = [automation.build_file_sensor(settings, jobs.land_files)] if jobs.land_files else []
     return dg.Definitions(
         assets=freshness.with_freshness(settings, [*extract, context, transform, *forecast, *publish]),
         asset_checks=[freshness.build_data_check(settings)],
-        jobs=[land_files, nightly, forecast_backfill, publish_job],
-        schedules=[automation.build_nightly_schedule(settings, nightly, newest_as_of)],
+        jobs=jobs.all(),
+        schedules=schedules,
         sensors=[
-            automation.build_file_sensor(settings, land_files),
-            automation.build_landed_sensor(settings, land_files, nightly, newest_as_of),
-            automation.build_publish_sensor(settings, publish_job),
+            *file_sensors,
+            automation.build_landed_sensor(settings, jobs, newest_as_of),
+            automation.build_publish_sensor(settings, jobs.publish),
             automation.failure_alert,
         ],
         resources={"run_hold": run_hold.build_run_hold(settings)},
@@ -54,8 +60,13 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
 
 def landing_definitions(settings: Settings) -> dg.Definitions:
     """Extraction alone: what a first run needs before it can know which days there are."""
-    extract = build_extract_assets(settings)
-    return dg.Definitions(assets=extract, jobs=[automation.land_files_job()], executor=dg.in_process_executor)
+    partitions = automation.build_partitions(settings, earliest_day(settings))
+    jobs = build_jobs(settings, partitions)
+    return dg.Definitions(
+        assets=[*build_extract_assets(settings), *build_api_assets(settings, partitions)],
+        jobs=[job for job in (jobs.land_files, jobs.land_crm) if job is not None],
+        executor=dg.in_process_executor,
+    )
 
 
 def newest_as_of(settings: Settings) -> date:
@@ -63,9 +74,9 @@ def newest_as_of(settings: Settings) -> date:
     return resolve_as_of(settings, datetime.now(UTC)).day
 
 
-def find_landed(settings: Settings) -> Landed:
+def find_landed(settings: Settings, job_name: str) -> Landed:
     """What the landing holds now: the as-of day, the newest extraction, a hash over its batches."""
-    as_of = resolve_as_of(settings, datetime.now(UTC))
+    as_of = resolve_as_of(settings, datetime.now(UTC), is_intraday=job_name == INTRADAY_JOB)
     landing = Landing(settings.paths.landing)
     names = "\n".join(sorted(str(batch.folder.relative_to(landing.root)) for batch in landing.batches()))
     digest = hashlib.sha256(names.encode()).hexdigest()

@@ -5,11 +5,21 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
 
+from dagster_project.api_settings import (
+    API_SOURCES,
+    CONNECTORS,
+    ApiSource,
+    HubSpotSource,
+    PipedriveSource,
+    SalesforceSource,
+    TrytonSource,
+    secret_keys,
+)
 from dagster_project.metric_settings import Metrics
 from dagster_project.setting_types import Day, Section, TimeZone
 from dagster_project.settings_errors import add_configuration_problems, add_validation_problems
@@ -26,6 +36,7 @@ from dagster_project.yaml_document import ConfigError, Problem, YamlDocument, re
 
 __all__ = [
     "Alerts",
+    "ApiSource",
     "Business",
     "BusinessFacts",
     "Column",
@@ -130,13 +141,28 @@ class Paths(Section):
         )
 
 
+def _source_type(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return kind if kind in API_SOURCES else "files"
+
+
+Source = Annotated[
+    Annotated[FileSource, Tag("files")]
+    | Annotated[HubSpotSource, Tag("hubspot")]
+    | Annotated[SalesforceSource, Tag("salesforce")]
+    | Annotated[PipedriveSource, Tag("pipedrive")]
+    | Annotated[TrytonSource, Tag("tryton")],
+    Discriminator(_source_type),
+]
+
+
 class Settings(Section):
     """The whole configuration. `as_of_is_manual`: STAGELEDGER_AS_OF named the day; the run is a look back."""
 
     config_path: Path
     paths: Paths
     business: Business
-    sources: tuple[FileSource, ...] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1)
     tables: dict[str, TableFile] = Field(default_factory=dict)
     metrics: Metrics = Metrics()
     publish: Publish = Publish()
@@ -151,9 +177,14 @@ class Settings(Section):
         """The facts of `tables:` as one more source."""
         return BusinessFacts(time_zone=self.business.time_zone, tables=self.tables)
 
-    def all_sources(self) -> tuple[FileSource | BusinessFacts, ...]:
-        """The sources, and the business's own facts where there are any."""
-        return (*self.sources, self.facts) if self.tables else tuple(self.sources)
+    def api_sources(self) -> tuple[ApiSource, ...]:
+        """The CRMs that are read over their interfaces."""
+        return tuple(source for source in self.sources if isinstance(source, ApiSource))
+
+    def file_sources(self) -> tuple[FileSource | BusinessFacts, ...]:
+        """The sources of files, and the business's own facts where there are any."""
+        files = tuple(source for source in self.sources if isinstance(source, FileSource))
+        return (*files, self.facts) if self.tables else files
 
 
 def load_settings(
@@ -203,7 +234,19 @@ def _with_secrets(document: YamlDocument, environ: Mapping[str, str]) -> dict[st
     for section, key in SECRETS:
         if isinstance(values.get(section), dict) and key in values[section]:
             values[section] = {**values[section], key: resolve_secret(document, (section, key), environ)}
+    if isinstance(values.get("sources"), list):
+        values["sources"] = [
+            _source_with_secrets(document, index, source, environ)
+            for index, source in enumerate(values["sources"])
+        ]
     return values
+
+
+def _source_with_secrets(document: YamlDocument, index: int, source: Any, environ: Mapping[str, str]) -> Any:
+    if not isinstance(source, dict) or source.get("type") not in CONNECTORS:
+        return source
+    keys = [key for key in secret_keys(source["type"]) if key in source]
+    return {**source, **{key: resolve_secret(document, ("sources", index, key), environ) for key in keys}}
 
 
 def _with_absolute_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:

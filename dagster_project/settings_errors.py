@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from dagster_project.api_settings import API_SOURCES, CONNECTORS
 from dagster_project.contract import BUSINESS_ENTITIES, FIELD_HISTORY, SOURCE_ENTITIES, Entity
 from dagster_project.yaml_document import (
     YamlDocument,
@@ -28,7 +29,6 @@ _LATER_METRICS = (
     "win_rate.disqualified",
     "win_rate.stale_open_as_lost_after_days",
 )
-LATER_SOURCES = ("hubspot", "salesforce", "pipedrive")
 # Keys of Settings that the environment fills, not the file.
 _NOT_IN_FILE = ("config_path", "paths", "as_of_is_manual")
 _TOP_LEVEL = (
@@ -45,6 +45,11 @@ _TOP_LEVEL = (
 _SECRET_KEYS = ("token", "api_key", "api_token", "password", "client_secret", "private_key")
 # Fields that the connector fills itself.
 _NOT_MAPPABLE = {"stage_history": ("time_precision", "change_source")}
+
+
+def is_later(kind: Any) -> bool:
+    """Whether a type of source has its settings, and no connector in this version."""
+    return kind in API_SOURCES and kind not in CONNECTORS
 
 
 def add_configuration_problems(document: YamlDocument) -> None:
@@ -89,14 +94,15 @@ def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:
             continue
         at = ("sources", index)
         kind, name = source.get("type"), source.get("name")
-        if kind in LATER_SOURCES:
+        if is_later(kind):
             document.add(
                 (*at, "type"),
                 f"reading {kind} directly is not in this version; export its deals as CSV and use "
                 "`type: files`",
             )
-        elif kind is not None and kind != "files":
-            document.add((*at, "type"), f"{kind!r} is no type of source; allowed: files")
+        elif kind is not None and kind not in ("files", *CONNECTORS):
+            allowed = ", ".join(("files", *CONNECTORS))
+            document.add((*at, "type"), f"{kind!r} is no type of source; allowed: {allowed}")
         if isinstance(name, str):
             if name in names:
                 first = document.line(("sources", names[name], "name"))
@@ -157,7 +163,7 @@ def add_validation_problems(document: YamlDocument, error: ValidationError, root
         location = _in_file(document.data, finding["loc"])
         if dotted(location) in noted or _follows_from_another(document.data, finding, location):
             continue
-        document.add(location, _message(finding, location, root))
+        document.add(location, _message(finding, location, root, document.data))
 
 
 def _follows_from_another(data: Any, finding: Mapping[str, Any], location: tuple[str | int, ...]) -> bool:
@@ -165,7 +171,7 @@ def _follows_from_another(data: Any, finding: Mapping[str, Any], location: tuple
         return True
     if len(location) >= 2 and location[0] == "sources":
         source = data["sources"][location[1]]
-        return isinstance(source, dict) and source.get("type") in LATER_SOURCES
+        return isinstance(source, dict) and is_later(source.get("type"))
     # A list whose only entries are wrong seems empty to pydantic.
     return location == ("sources",) and finding["type"] == "too_short" and bool(data["sources"])
 
@@ -193,13 +199,15 @@ def _has(value: Any, part: str | int) -> bool:
     return isinstance(value, list) and isinstance(part, int) and part < len(value)
 
 
-def _message(finding: Mapping[str, Any], location: tuple[str | int, ...], root: type[BaseModel]) -> str:
+def _message(
+    finding: Mapping[str, Any], location: tuple[str | int, ...], root: type[BaseModel], data: Any
+) -> str:
     kind, given, context = finding["type"], finding.get("input"), finding.get("ctx", {})
     name = str(location[-1]) if location else ""
     if kind == "missing":
         return f"the key {name!r} is missing; add `{name}: …` here"
     if kind == "extra_forbidden":
-        return f"unknown key {name!r}; {did_you_mean(name, _allowed_keys(location, root))}"
+        return f"unknown key {name!r}; {did_you_mean(name, _allowed_keys(location, root, data))}"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
@@ -229,10 +237,13 @@ def _message(finding: Mapping[str, Any], location: tuple[str | int, ...], root: 
     return str(finding["msg"])
 
 
-def _allowed_keys(location: tuple[str | int, ...], root: type[BaseModel]) -> list[str]:
+def _allowed_keys(location: tuple[str | int, ...], root: type[BaseModel], data: Any) -> list[str]:
     models: list[type[BaseModel]] = [root]
     for part in location[:-1]:
         if isinstance(part, int):
+            if location[0] == "sources" and len(models) > 1 and isinstance(data["sources"][part], dict):
+                kind = data["sources"][part].get("type")
+                models = [API_SOURCES.get(kind, models[0])]
             continue
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
         nested = [model for f in fields for model in _models_in(f.annotation)]

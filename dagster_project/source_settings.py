@@ -11,6 +11,16 @@ from dagster_project.setting_types import Day, Section, Share, TimeZone
 BUSINESS_SOURCE = "business"  # the source name under which the facts of `tables:` land
 
 
+def source_name(value: str) -> str:
+    """The name of a source, which becomes a folder, an asset and `source_relation`. Errors: ValueError."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", value) or value == BUSINESS_SOURCE:
+        raise ValueError(
+            f"{value!r} cannot name a source: use small letters, digits and _, begin with a letter, "
+            f"and leave {BUSINESS_SOURCE!r} to the facts of `tables:`"
+        )
+    return value
+
+
 class Format(Section):
     """How a file writes its values, where its header alone cannot tell."""
 
@@ -146,12 +156,7 @@ class FileSource(Section):
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", value) or value == BUSINESS_SOURCE:
-            raise ValueError(
-                f"{value!r} cannot name a source: use small letters, digits and _, begin with a letter, "
-                f"and leave {BUSINESS_SOURCE!r} to the facts of `tables:`"
-            )
-        return value
+        return source_name(value)
 
     @model_validator(mode="after")
     def _one_history(self) -> "FileSource":

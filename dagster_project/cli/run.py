@@ -69,9 +69,14 @@ def run_nightly(settings: Settings, *, rebuild: bool = False) -> Progress:
     refuse_when_locked(settings)
     with open_instance(settings) as instance:
         fail_dead_runs(settings, instance)
-        if has_new_files(settings):
+        if settings.file_sources() and has_new_files(settings):
             # Only landed data say which days there are, and a run must know its days when it starts.
             execute(landing_definitions(settings), instance, "land_files", {})
+        if settings.api_sources():
+            due = automation.yesterday(settings, datetime.now(UTC))
+            last = automation.last_nightly_success(instance)
+            days = automation.range_tags(*automation.nightly_range(due, last))
+            execute(landing_definitions(settings), instance, "land_crm", days)
         as_of = newest_as_of(settings)
         if settings.as_of_is_manual:
             tags = {**automation.range_tags(as_of, as_of), automation.MANUAL_TAG: "true"}

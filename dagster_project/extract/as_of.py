@@ -4,9 +4,13 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
+from dagster_project.extract.crm.connectors import entities_of
+from dagster_project.extract.crm.coverage import coverage, last_full_day
+from dagster_project.extract.crm.protocol import Reading
 from dagster_project.extract.landing import Landing, Manifest
-from dagster_project.settings import FileSource, Settings
+from dagster_project.settings import ApiSource, FileSource, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +26,8 @@ class AsOfError(Exception):
 class AsOf:
     """A business day, how it was found, and a sentence when it should be looked at twice.
 
-    `basis`: STAGELEDGER_AS_OF, business.as_of, data_as_of, file_name, newest_event or yesterday.
+    `basis`: STAGELEDGER_AS_OF, business.as_of, data_as_of, file_name, newest_event, covered_until, yesterday
+    or intraday.
     """
 
     day: date
@@ -30,28 +35,37 @@ class AsOf:
     warning: str | None = None
 
 
-def resolve_as_of(settings: Settings, now: datetime) -> AsOf:
+def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = False) -> AsOf:
     """The as-of day of a run that starts at `now` (aware).
 
     An explicit day wins. Otherwise it is the earliest of the sources' days, and never later than yesterday in
     the business time zone. A source's day is its `data_as_of`, else the date in its files' names, else the
-    newest day on which something happened in its data.
+    newest day on which something happened in its data; that of a CRM is the last day of which all changes of
+    deals are landed. An intraday run speaks of today, which is not over.
     Errors: AsOfError when nothing was landed, or the explicit day is not over.
     """
     yesterday = now.astimezone(settings.business.zone).date() - timedelta(days=1)
     explicit = settings.business.as_of
+    if is_intraday and not isinstance(explicit, date):
+        return AsOf(yesterday + timedelta(days=1), "intraday")
     if isinstance(explicit, date):
         basis = "STAGELEDGER_AS_OF" if settings.as_of_is_manual else "business.as_of"
         if explicit > yesterday:
             raise AsOfError(f"{basis} is {explicit}, which is not over; the last complete day is {yesterday}")
         return AsOf(explicit, basis)
     landing = Landing(settings.paths.landing)
-    found = {source.name: source_day(source, landing) for source in settings.sources}
+    zone = settings.business.zone
+    found = {
+        source.name: (
+            crm_day(source, landing, zone) if isinstance(source, ApiSource) else source_day(source, landing)
+        )
+        for source in settings.sources
+    }
     known = {name: day for name, day in found.items() if day is not None}
     if not known:
         raise AsOfError(
             "no source has delivered a dated record yet; look at the extraction's checks, or name the day "
-            "with `data_as_of:` at the source"
+            "with `data_as_of:` at the source (the first load of a CRM may take several runs)"
         )
     slowest = min(known, key=lambda name: known[name].day)
     result = known[slowest]
@@ -76,6 +90,20 @@ def source_day(source: FileSource, landing: Landing) -> AsOf | None:
     return AsOf(max(events), "newest_event") if events else None
 
 
+def crm_day(source: ApiSource, landing: Landing, zone: ZoneInfo) -> AsOf | None:
+    """The last day of which everything that a CRM's metrics stand on is landed; None before the first load.
+
+    Entities that are read deal by deal follow the deals; what is left of their first load is no reason to
+    stand still.
+    """
+    needed = [
+        spec.name for spec in entities_of(source) if spec.is_core and spec.reading is not Reading.BY_DEAL
+    ]
+    until = [coverage(landing, source.name, entity).until for entity in needed]
+    known = [instant for instant in until if instant is not None]
+    return AsOf(last_full_day(min(known), zone), "covered_until") if len(known) == len(until) else None
+
+
 def _newest_name_date(reads: Iterable[Manifest], table: str) -> date | None:
     texts = [read.origin.get("name_date") for read in reads if read.origin.get("table") == table]
     return max((date.fromisoformat(text) for text in texts if text), default=None)
@@ -89,6 +117,7 @@ def _old(as_of: AsOf, source: str, yesterday: date) -> list[str]:
         "data_as_of": "as `data_as_of` says",
         "file_name": "by the date in its file name",
         "newest_event": "by its newest event",
+        "covered_until": "by what is landed of its changes",
     }[as_of.basis]
     return [
         f"The data of {source} end on {as_of.day} ({how}), {days:,} days ago: every figure stands as of that "

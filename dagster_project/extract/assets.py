@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from dagster_project.extract.checks import check_results, check_specs, rejects_table, unknown_table
+from dagster_project.extract.crm.connectors import entities_of
 from dagster_project.extract.crm.files import ExtractError, Source, extract_files
 from dagster_project.extract.crm.results import ExtractResult, newest
-from dagster_project.extract.landing import Landing, LandingError
+from dagster_project.extract.landing import FILES, Landing, LandingError
 from dagster_project.settings import FileSource, Settings
 
 GROUP = "extract"
@@ -47,17 +48,20 @@ def landed_entities(source: Source) -> tuple[str, ...]:
 
 
 def landing_keys(settings: Settings) -> dict[str, tuple[dg.AssetKey, ...]]:
-    """Entity → the assets that land it, over all sources."""
+    """`type/entity` of the landing → the assets that land it, over all sources."""
     keys: dict[str, list[dg.AssetKey]] = {}
-    for source in settings.all_sources():
+    for source in settings.file_sources():
         for entity in landed_entities(source):
-            keys.setdefault(entity, []).append(landing_key(source.name, entity))
+            keys.setdefault(f"{FILES}/{entity}", []).append(landing_key(source.name, entity))
+    for crm in settings.api_sources():
+        for spec in entities_of(crm):
+            keys.setdefault(f"{crm.type}/{spec.name}", []).append(landing_key(crm.name, spec.name))
     return {entity: tuple(found) for entity, found in keys.items()}
 
 
 def build_extract_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """One multi-asset per source of files, and one for the business's own facts."""
-    return [_source_assets(settings, source) for source in settings.all_sources()]
+    return [_source_assets(settings, source) for source in settings.file_sources()]
 
 
 def _source_assets(settings: Settings, source: Source) -> dg.AssetsDefinition:

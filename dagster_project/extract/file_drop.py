@@ -28,7 +28,7 @@ class NewFiles:
 
 def new_files(settings: Settings, landing: Landing, cursor: str | None = None) -> NewFiles:
     """The files of all sources that the landing has not read; only the ends of Parquet files are opened."""
-    sources = settings.all_sources()
+    sources = settings.file_sources()
     patterns = [table.path for source in sources for table in source.files().values()]
     read = {
         batch.manifest.origin.get("look")

@@ -7,6 +7,7 @@ so what is unlocked is abandoned, however the process ended.
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,12 @@ else:
 
 NAME = ".inflight"
 _LOCK_SUFFIX = ".lock"
+_RESUMABLE_SUFFIX = ".resumable"
+_KEEP_RESUMABLE_SECONDS = 30 * 24 * 3600
+
+
+class InUse(Exception):
+    """Another process works in a resumable folder."""
 
 
 class InFlight:
@@ -43,13 +50,30 @@ class InFlight:
                 shutil.rmtree(path, ignore_errors=True)
                 guard.unlink(missing_ok=True)
 
+    @contextmanager
+    def resumable(self, name: str) -> Iterator[Path]:
+        """The guarded folder of this name, with whatever a killed process left in it; it stays afterwards.
+
+        Errors: InUse when another process works in it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / (name + _RESUMABLE_SUFFIX)
+        guard = path.with_name(path.name + _LOCK_SUFFIX)
+        with guard.open("a") as lock:
+            if not _try_lock(lock):
+                raise InUse(name)
+            path.mkdir(exist_ok=True)
+            yield path
+
     def sweep(self) -> int:
-        """Remove abandoned folders; the number removed."""
+        """Remove abandoned folders; the number removed. What can be resumed is kept for 30 days."""
         if not self.root.exists():
             return 0
         removed = 0
         for path in [p for p in self.root.iterdir() if p.is_dir()]:
             guard = path.with_name(path.name + _LOCK_SUFFIX)
+            if path.name.endswith(_RESUMABLE_SUFFIX) and not _is_old(path):
+                continue
             if _is_abandoned(guard):
                 shutil.rmtree(path, ignore_errors=True)
                 guard.unlink(missing_ok=True)
@@ -72,6 +96,11 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_old(path: Path) -> bool:
+    newest = max((p.stat().st_mtime for p in [path, *path.iterdir()]), default=0.0)
+    return time.time() - newest > _KEEP_RESUMABLE_SECONDS
 
 
 def _is_abandoned(guard: Path) -> bool:

@@ -105,35 +105,54 @@ class Landing:
         if target.exists():
             return Batch(target, read_manifest(target))
         with self._inflight(stamp.batch_id) as folder:
-            part = folder / PART
-            fill(part)
-            parquet = pq.ParquetFile(part)
-            if parquet.schema_arrow.names != SCHEMA.names:
-                raise LandingError(
-                    f"{stamp.entity} of {stamp.source} has the columns {parquet.schema_arrow.names}; "
-                    f"the landing needs {SCHEMA.names}"
-                )
-            lowest, highest = _range(parquet)
-            manifest = Manifest(
+            fill(folder / PART)
+            self.seal(
+                folder,
                 stamp,
-                rows=parquet.metadata.num_rows,
-                bytes=part.stat().st_size,
-                sha256=file_sha256(part),
                 fingerprint=fingerprint,
-                min_modified_at=lowest,
-                max_modified_at=highest,
                 covered_until=covered_until,
                 oldest_event_on=oldest_event_on,
                 newest_event_on=newest_event_on,
                 origin=origin or {},
             )
-            sync_file(part)
-            (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
-            sync_file(folder / MANIFEST)
-            sync_folder(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(folder, target)
-            sync_folder(target.parent)
+            return self.show(folder)
+
+    def seal(self, folder: Path, stamp: Stamp, *, fingerprint: str, **facts: Any) -> Manifest:
+        """Make an in-flight folder that holds its Parquet file a whole batch, which nobody sees yet.
+
+        `facts`: further fields of Manifest. Errors: LandingError when the columns are not those of SCHEMA.
+        """
+        part = folder / PART
+        parquet = pq.ParquetFile(part)
+        if parquet.schema_arrow.names != SCHEMA.names:
+            raise LandingError(
+                f"{stamp.entity} of {stamp.source} has the columns {parquet.schema_arrow.names}; "
+                f"the landing needs {SCHEMA.names}"
+            )
+        lowest, highest = _range(parquet)
+        manifest = Manifest(
+            stamp,
+            rows=parquet.metadata.num_rows,
+            bytes=part.stat().st_size,
+            sha256=file_sha256(part),
+            fingerprint=fingerprint,
+            min_modified_at=lowest,
+            max_modified_at=highest,
+            **facts,
+        )
+        sync_file(part)
+        (folder / MANIFEST).write_text(manifest_text(manifest), encoding="utf-8")
+        sync_file(folder / MANIFEST)
+        sync_folder(folder)
+        return manifest
+
+    def show(self, folder: Path) -> Batch:
+        """Move a sealed in-flight folder to where readers see it."""
+        manifest = read_manifest(folder)
+        target = self._folder(manifest.stamp)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(folder, target)
+        sync_folder(target.parent)
         return Batch(target, manifest)
 
     def write_rows(self, stamp: Stamp, rows: Sequence[Mapping[str, Any]], **manifest: Any) -> Batch:
@@ -191,10 +210,12 @@ class Landing:
         """Remove the in-flight folders of processes that are gone; the number removed."""
         return InFlight(self.root).sweep()
 
-    def ensure_empty_batches(self) -> None:
-        """Give every entity of the contract its empty batch."""
-        for entity in ENTITIES:
-            stamp = Stamp(EMPTY, entity, EMPTY, datetime(1970, 1, 1, tzinfo=UTC), is_initial_load=False)
+    def ensure_empty_batches(self, api_entities: Mapping[str, Iterable[str]] | None = None) -> None:
+        """Give every entity of the contract its empty batch, and every entity of each type of CRM."""
+        wanted = {FILES: tuple(ENTITIES), **(api_entities or {})}
+        for source_type, entity in ((kind, name) for kind, names in wanted.items() for name in names):
+            at = datetime(1970, 1, 1, tzinfo=UTC)
+            stamp = Stamp(EMPTY, entity, EMPTY, at, is_initial_load=False, source_type=source_type)
             if not (self._folder(stamp) / MANIFEST).exists():
                 self.write_rows(stamp, [], fingerprint="empty")
 

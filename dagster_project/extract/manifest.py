@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,33 @@ class Stamp:
 
 
 @dataclass(frozen=True)
+class ApiReading:
+    """How a batch was read from a CRM's interface; instants are UTC by the CRM's clock.
+
+    `kind`: "window" (what changed from `window_from`, None: ever, to before `window_to`), "records" (asked
+    for by id) or "sweep" (tombstones of what vanished). `is_watermarked`: the CRM itself vouches that nothing
+    before `window_to` can still appear. `follows_through`: the newest batch of deals whose changes are in.
+    `left`: records still to be asked for. `requests`, `bytes`, `cost`, `seconds_waited`: what it took.
+    """
+
+    kind: str
+    window_to: datetime
+    window_from: datetime | None = None
+    is_watermarked: bool = False
+    follows_through: str | None = None
+    left: int = 0
+    api_version: str = ""
+    requests: int = 0
+    bytes: int = 0
+    cost: int = 0
+    retries: int = 0
+    seconds_waited: float = 0.0
+    rows_beyond_window: int = 0
+    schema_fingerprint: str = ""
+    properties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a batch holds. `origin` says what it was read from; `fingerprint` how it was read."""
 
@@ -46,6 +73,7 @@ class Manifest:
     newest_event_on: date | None = None
     history_is_complete: bool = False
     origin: Mapping[str, Any] = field(default_factory=dict)
+    reading: ApiReading | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +109,7 @@ def read_manifest(folder: Path) -> Manifest:
             newest_event_on=_day(data["newest_event_on"]),
             history_is_complete=data["history_is_complete"],
             origin=data["origin"],
+            reading=_reading(data.get("reading")),
         )
         size = (folder / PART).stat().st_size
     except FileNotFoundError as error:
@@ -127,8 +156,16 @@ def manifest_text(manifest: Manifest) -> str:
         "oldest_event_on": manifest.oldest_event_on and manifest.oldest_event_on.isoformat(),
         "newest_event_on": manifest.newest_event_on and manifest.newest_event_on.isoformat(),
         "origin": dict(manifest.origin),
+        **({"reading": asdict(manifest.reading)} if manifest.reading else {}),
     }
-    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(data, indent=1, ensure_ascii=False, default=datetime.isoformat) + "\n"
+
+
+def _reading(data: dict[str, Any] | None) -> ApiReading | None:
+    if data is None:
+        return None
+    instants = {"window_from": _instant(data["window_from"]), "window_to": _instant(data["window_to"])}
+    return ApiReading(**{**data, **instants, "properties": tuple(data["properties"])})
 
 
 def _instant(text: str | None) -> datetime | None:

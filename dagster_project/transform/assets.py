@@ -33,7 +33,7 @@ LANDING_SOURCE_PREFIX = "landing_"
 class LayerTranslator(DagsterDbtTranslator):
     """Asset keys are model names, groups are layers, landing sources are the assets that fill them.
 
-    `feeds` maps an entity of the landing (deals, stage_history, …) to the assets that land it. An entity
+    `feeds` maps `type/entity` of the landing (files/deals, …) to the assets that land it. An entity
     that no configured source delivers reads the landing's empty batch and has no upstream asset.
     """
 
@@ -78,7 +78,8 @@ class LayerTranslator(DagsterDbtTranslator):
     def _upstream(self, key: dg.AssetKey) -> Sequence[dg.AssetKey]:
         if len(key.path) == 2 and key.path[0].startswith(LANDING_SOURCE_PREFIX):
             # The run context stands between extraction and dbt: it fixes what this run has landed.
-            return [*self._feeds.get(key.path[-1], ()), RUN_CONTEXT_KEY]
+            source_type = key.path[0].removeprefix(LANDING_SOURCE_PREFIX)
+            return [*self._feeds.get(f"{source_type}/{key.path[-1]}", ()), RUN_CONTEXT_KEY]
         if key.path == ["ops", "run_context"]:
             return [RUN_CONTEXT_KEY]
         return [key]

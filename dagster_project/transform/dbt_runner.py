@@ -58,15 +58,17 @@ class DbtMessage:
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The environment variables that dbt's profile and sources read (absolute paths, thread count, memory).
+    """The environment variables that dbt's profile, sources and unions of sources read.
 
     Nothing in it changes from night to night, because a changed variable makes dbt parse anew.
     """
+    types = {"files", *(source.type for source in settings.sources)}
     return {
         "STAGELEDGER_WAREHOUSE": str(settings.paths.warehouse.resolve()),
         "STAGELEDGER_LANDING": str(settings.paths.landing.resolve()),
         "STAGELEDGER_THREADS": str(settings.threads),
         "STAGELEDGER_MEMORY_LIMIT": str(settings.memory_limit),
+        "STAGELEDGER_SOURCE_TYPES": ",".join(sorted(types)),
     }
 
 

@@ -62,14 +62,20 @@ class Landed:
     warning: str | None = None
 
 
+INTRADAY_JOB = "intraday"
+"""The job that looks at a day which is not over."""
+
+
 class RunContextConfig(dg.Config):
     """`rebuild`: run everything even when nothing has changed since the last nightly run."""
 
     rebuild: bool = False
 
 
-def run_kind(settings: Settings) -> str:
-    """`manual` when a day was asked for, else `nightly`; only nightly runs say what was known when."""
+def run_kind(settings: Settings, job_name: str) -> str:
+    """`manual` when a day was asked for, else by the job; only nightly runs say what was known when."""
+    if job_name == INTRADAY_JOB:
+        return "intraday"
     return "manual" if settings.as_of_is_manual else "nightly"
 
 
@@ -125,9 +131,9 @@ def run_context_row(
 def build_run_context_asset(
     settings: Settings,
     extract_keys: Sequence[dg.AssetKey],
-    find_landed: Callable[[Settings], Landed],
+    find_landed: Callable[[Settings, str], Landed],
 ) -> dg.AssetsDefinition:
-    """The asset between extraction and dbt; `find_landed` looks into the landing for it."""
+    """The asset between extraction and dbt; `find_landed` looks into the landing for a job."""
 
     @dg.asset(
         key=RUN_CONTEXT_KEY,
@@ -148,7 +154,7 @@ def build_run_context_asset(
         context: dg.AssetExecutionContext, config: RunContextConfig
     ) -> Iterator[dg.MaterializeResult]:
         context.resources.run_hold.take(f"{context.job_name} run")
-        landed = find_landed(settings)
+        landed = find_landed(settings, context.job_name)
         mark = fingerprint(settings, str(landed.as_of), landed.digest)
         if context.job_name == "nightly" and not config.rebuild:
             stands = standing_run(context.instance, settings, RUN_CONTEXT_KEY, mark)
@@ -160,7 +166,7 @@ def build_run_context_asset(
             settings,
             run_id=context.run_id,
             run_order=next_run_order(warehouse),
-            kind=run_kind(settings),
+            kind=run_kind(settings, context.job_name),
             landed=landed,
             recorded_at=datetime.now(UTC),
         )

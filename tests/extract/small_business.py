@@ -57,7 +57,7 @@ class Business:
         self, now: datetime = NOW, source: int = 0, pause: Callable[[float], None] | None = None
     ) -> ExtractResult:
         settings = self.settings()
-        return extract_files(settings, settings.all_sources()[source], now, pause=pause or (lambda _: None))
+        return extract_files(settings, settings.file_sources()[source], now, pause=pause or (lambda _: None))
 
     def report(self, entity: str = "deals", **arguments: Any) -> FileReport:
         (report,) = self.extract(**arguments).of(entity)

@@ -30,7 +30,7 @@ def test_each_source_and_entity_is_an_asset_with_group_owner_kind_and_descriptio
     assert all(
         spec.group_name == "extract" and spec.owners and spec.kinds and spec.description for spec in specs
     )
-    assert [key.path[1] for key in landing_keys(settings)["rejects"]] == ["export", "business"]
+    assert [key.path[1] for key in landing_keys(settings)["files/rejects"]] == ["export", "business"]
 
 
 def test_an_extraction_reports_its_rows_and_passes_its_checks(business: Business) -> None:

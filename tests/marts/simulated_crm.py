@@ -176,7 +176,7 @@ def build_simulated(folder: Path, deals: int = DEALS, seed: int = 29) -> Simulat
     text = (REPOSITORY / "pipeline.yaml").read_text(encoding="utf-8")
     config.write_text(text.replace("data/example/", f"{export}/"), encoding="utf-8")
     settings = load_settings(config, folder / "data", {})
-    for source in settings.all_sources():
+    for source in settings.file_sources():
         extract_files(settings, source, BUILT_AT, pause=lambda _: None)
     landing = Landing(settings.paths.landing)
     landed = Landed(AS_OF, landing.landed_through(), digest="")

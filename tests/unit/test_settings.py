@@ -190,5 +190,5 @@ def test_two_sources_need_two_names(tmp_path: Path) -> None:
 
 def test_the_facts_of_tables_are_one_more_source(tmp_path: Path) -> None:
     settings = load(tmp_path, GOOD + "tables: {quotas: q.csv}\n")
-    assert [source.name for source in settings.all_sources()] == ["export", "business"]
+    assert [source.name for source in settings.file_sources()] == ["export", "business"]
     assert settings.facts.files()["quotas"].path == str(tmp_path / "q.csv")

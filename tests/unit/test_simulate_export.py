@@ -228,7 +228,7 @@ def test_landing_directly_gives_the_records_that_reading_the_files_gives(tmp_pat
     bundled = load_settings(environ={}).config_path
     (tmp_path / "pipeline.yaml").write_bytes(bundled.read_bytes())
     settings = load_settings(config=tmp_path / "pipeline.yaml", data=tmp_path / "read", environ={})
-    for source in settings.all_sources():
+    for source in settings.file_sources():
         extract_files(settings, source, datetime(2025, 2, 15, 4, tzinfo=UTC))
     for entity in (*EXPORTS, *BUSINESS_TABLES):
         read_from_files = records(settings.paths.landing, entity)

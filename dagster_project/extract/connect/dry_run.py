@@ -43,7 +43,7 @@ def dry_run(settings: Settings, now: datetime) -> DryRun:
 
     Errors: ExtractError, LandingError.
     """
-    return DryRun(tuple(extract_files(settings, source, now) for source in settings.all_sources()))
+    return DryRun(tuple(extract_files(settings, source, now) for source in settings.file_sources()))
 
 
 def extraction_lines(run: DryRun) -> Iterator[str]:

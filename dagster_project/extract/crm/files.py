@@ -29,6 +29,7 @@ from dagster_project.extract.crm.arrivals import (
     name_date,
 )
 from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.crm.connectors import api_entities
 from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.crm.loading import Loader
@@ -126,7 +127,7 @@ def known_stages(source: Source, landing: Landing) -> KnownStages:
 def _tidy(landing: Landing) -> list[str]:
     landing.sweep()
     notes = [damaged.reason for damaged in landing.set_aside_damaged()]
-    landing.ensure_empty_batches()
+    landing.ensure_empty_batches(api_entities())
     return notes
 
 

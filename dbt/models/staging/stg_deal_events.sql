@@ -1,6 +1,53 @@
 -- Change rows of all sources; exact repetitions collapse here, each keeping its first extraction.
 with events as (
-  select * from {{ ref('files_deal_events') }}
+  select
+    source_relation,
+    deal_id,
+    event_at,
+    stage_id,
+    from_stage_id,
+    pipeline_id,
+    from_pipeline_id,
+    amount_native,
+    currency,
+    close_date,
+    owner_id,
+    status,
+    forecast_category,
+    probability,
+    sequence_number,
+    source_event_id,
+    changed_by,
+    change_source,
+    time_precision,
+    is_bulk_flagged,
+    extracted_at,
+    is_initial_load
+  from {{ ref('files_deal_events') }}
+  {{ union_vendors('deal_events', [
+    'source_relation',
+    'deal_id',
+    'event_at',
+    'stage_id',
+    'from_stage_id',
+    'pipeline_id',
+    'from_pipeline_id',
+    'amount_native',
+    'currency',
+    'close_date',
+    'owner_id',
+    'status',
+    'forecast_category',
+    'probability',
+    'sequence_number',
+    'source_event_id',
+    'changed_by',
+    'change_source',
+    'time_precision',
+    'is_bulk_flagged',
+    'extracted_at',
+    'is_initial_load'
+  ]) }}
 ),
 
 final as (

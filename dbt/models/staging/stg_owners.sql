@@ -1,33 +1,48 @@
 -- The newest delivery of each id; an id that is delivered no more keeps its last known row.
-with rows_landed as (
-  {{ landed('owners', ['owner_id', 'name', 'email', 'team', 'manager', 'region', 'started_on', 'ended_on', 'is_active', 'row']) }}
+with delivered as (
+  select
+    source_relation,
+    extracted_at,
+    batch_id,
+    {{ try_type('p.row', 'bigint') }} as delivery_order,
+    p.owner_id as owner_id,
+    p.name as owner_name,
+    p.email as email,
+    p.team as team,
+    p.manager as manager,
+    p.region as region,
+    {{ try_type('p.started_on', 'date') }} as started_on,
+    {{ try_type('p.ended_on', 'date') }} as ended_on,
+    {{ try_type('p.is_active', 'boolean') }} as is_active
+  from ({{ landed('owners', ['owner_id', 'name', 'email', 'team', 'manager', 'region', 'started_on', 'ended_on', 'is_active', 'row']) }}) as rows_landed
+  {{ union_vendors('owners', ['source_relation', 'extracted_at', 'batch_id', 'delivery_order', 'owner_id', 'owner_name', 'email', 'team', 'manager', 'region', 'started_on', 'ended_on', 'is_active']) }}
 ),
 
 ranked as (
   select
     *,
     row_number() over (
-      partition by source_relation, p.owner_id
-      order by extracted_at desc, batch_id desc, {{ try_type('p.row', 'bigint') }} desc
+      partition by source_relation, owner_id
+      order by extracted_at desc, batch_id desc, delivery_order desc
     ) as newest_first
-  from rows_landed
-  where p.owner_id is not null
+  from delivered
+  where owner_id is not null
 ),
 
 final as (
   select
-    rows_landed.source_relation,
-    rows_landed.p.owner_id as owner_id,
-    rows_landed.p.name as owner_name,
-    rows_landed.p.email as email,
-    rows_landed.p.team as team,
-    rows_landed.p.manager as manager,
-    rows_landed.p.region as region,
-    {{ try_type('rows_landed.p.started_on', 'date') }} as started_on,
-    {{ try_type('rows_landed.p.ended_on', 'date') }} as ended_on,
-    {{ try_type('rows_landed.p.is_active', 'boolean') }} as is_active
-  from ranked as rows_landed
-  where rows_landed.newest_first = 1
+    source_relation,
+    owner_id,
+    owner_name,
+    email,
+    team,
+    manager,
+    region,
+    started_on,
+    ended_on,
+    is_active
+  from ranked
+  where newest_first = 1
 )
 
 select * from final

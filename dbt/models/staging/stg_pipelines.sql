@@ -9,6 +9,7 @@ final as (
     rows_landed.p.name as pipeline_name,
     rows_landed.p.type as pipeline_type
   from rows_landed
+  {{ union_vendors('pipelines', ['source_relation', 'pipeline_id', 'pipeline_name', 'pipeline_type']) }}
 )
 
 select * from final

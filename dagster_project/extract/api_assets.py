@@ -1,0 +1,156 @@
+"""The extract assets of CRMs: one per source and entity, partitioned by day, filled window by window."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+
+from dagster_project.extract.assets import GROUP, OWNER, RETRY, landing_key
+from dagster_project.extract.crm.api_extract import extract_api
+from dagster_project.extract.crm.api_report import EntityReport, Status
+from dagster_project.extract.crm.connectors import api_entities, connector_class
+from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.crm.protocol import EntitySpec, Reading
+from dagster_project.extract.landing import Landing, LandingError
+from dagster_project.settings import ApiSource, Settings
+
+API_KIND = "api"
+COMPLETE = "the_day_is_covered"
+
+_HOW = {
+    Reading.WHOLE: "Read as a whole each time.",
+    Reading.CHANGED: (
+        "A partition is a day of changes (modified-at), never of creation. What is covered is not asked for "
+        "again; set `reread` to do so. Re-reading a past day does not return records that have changed "
+        "since: they are in later windows."
+    ),
+    Reading.BY_DEAL: "Asked for deal by deal, of the deals that changed; the rest of a first load waits.",
+}
+
+
+class ApiExtractConfig(dg.Config):
+    """`reread`: ask for the days of this run again, although they are covered."""
+
+    reread: bool = False
+
+
+def api_keys(settings: Settings) -> list[dg.AssetKey]:
+    """The partitioned extract assets."""
+    return [
+        landing_key(source.name, spec.name)
+        for source in settings.api_sources()
+        for spec in connector_class(source.type).ENTITIES
+    ]
+
+
+def build_api_assets(
+    settings: Settings, partitions_def: dg.PartitionsDefinition
+) -> list[dg.AssetsDefinition]:
+    """One multi-asset per CRM; a retry reads only what is not covered yet."""
+    return [_source_assets(settings, source, partitions_def) for source in settings.api_sources()]
+
+
+def _source_assets(
+    settings: Settings, source: ApiSource, partitions_def: dg.PartitionsDefinition
+) -> dg.AssetsDefinition:
+    connector = connector_class(source.type)
+    entities = connector.ENTITIES
+
+    @dg.multi_asset(
+        name=f"extract_{source.name}",
+        specs=[
+            dg.AssetSpec(
+                landing_key(source.name, spec.name),
+                group_name=GROUP,
+                description=f"{spec.description.format(source=source.name)}\n\n{_HOW[spec.reading]}",
+                owners=[OWNER],
+                kinds={API_KIND, "parquet"},
+                partitions_def=partitions_def,
+                metadata={"read from": connector.TITLE},
+            )
+            for spec in entities
+        ],
+        check_specs=[_check_spec(source, spec) for spec in entities],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        retry_policy=RETRY,
+    )
+    def extract(
+        context: dg.AssetExecutionContext, config: ApiExtractConfig
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        wanted = [s.name for s in entities if landing_key(source.name, s.name) in context.selected_asset_keys]
+        days = context.partition_key_range
+        span = Span.of_days(
+            date.fromisoformat(days.start), date.fromisoformat(days.end), settings.business.zone
+        )
+        try:
+            _tidy(Landing(settings.paths.landing))
+            reports = extract_api(settings.paths.landing, source, span, wanted, reread=config.reread)
+        except LandingError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
+        for report in reports:
+            yield from _results(context, source, report, selected)
+        failed = [report.reason for report in reports if report.status is Status.FAILED]
+        if failed:
+            raise dg.Failure("; ".join(failed))
+
+    return extract
+
+
+def _tidy(landing: Landing) -> None:
+    landing.sweep()
+    landing.set_aside_damaged()
+    landing.ensure_empty_batches(api_entities())
+
+
+def _results(
+    context: dg.AssetExecutionContext,
+    source: ApiSource,
+    report: EntityReport,
+    selected: set[tuple[dg.AssetKey, str]],
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    key = landing_key(source.name, report.entity)
+    for note in [*report.notes, *([report.reason] if report.reason else [])]:
+        context.log.warning(f"{source.name}, {report.entity}: {note}")
+    if report.status is not Status.FAILED:
+        yield dg.MaterializeResult(key, metadata=report_metadata(report))
+    if (key, COMPLETE) in selected:
+        yield dg.AssetCheckResult(
+            check_name=COMPLETE,
+            asset_key=key,
+            passed=report.status in (Status.LANDED, Status.UP_TO_DATE) and not report.notes,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join([*([f"{report.status.value}: {report.reason}"] if report.reason else []),
+                                   *report.notes]) or None,
+            metadata={"progress": report.progress},
+        )  # fmt: skip
+
+
+def _check_spec(source: ApiSource, spec: EntitySpec) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        COMPLETE,
+        asset=landing_key(source.name, spec.name),
+        description="All changes up to the end of the run's days are landed, and nothing strange was seen.",
+    )
+
+
+def report_metadata(report: EntityReport) -> dict[str, dg.MetadataValue]:
+    """What the UI shows of one entity after an extraction."""
+    numbers: Sequence[tuple[str, int]] = (
+        ("new rows", report.rows),
+        ("new batches", len(report.batches)),
+        ("requests", report.usage.requests),
+        ("requests asked again", report.usage.retries),
+        ("bytes received", report.usage.bytes),
+        ("cost in the vendor's units", report.usage.cost),
+    )
+    return {
+        "outcome": dg.MetadataValue.text(f"{report.status.value} {report.reason}".strip()),
+        "progress": dg.MetadataValue.text(report.progress),
+        "covered until": dg.MetadataValue.text(str(report.covered_until or "nothing yet")),
+        "seconds": dg.MetadataValue.float(round(report.seconds, 1)),
+        "seconds waited for the rate limit": dg.MetadataValue.float(round(report.usage.seconds_waited, 1)),
+        "warnings": dg.MetadataValue.text("; ".join(report.notes) or "none"),
+        **{name: dg.MetadataValue.int(number) for name, number in numbers},
+    }

@@ -1,0 +1,251 @@
+"""A CRM that belongs to no vendor: a small HTTP server with deals, and the connector that reads it.
+
+Run as a program it extracts into a folder: `python -m tests.extract.fake_crm <address> <landing> <end>`.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+from dagster_project.api_settings import ApiSource, PipedriveSource
+from dagster_project.extract.api_errors import Malformed
+from dagster_project.extract.crm.api_extract import extract_api
+from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.crm.protocol import (
+    Connector,
+    Cursor,
+    EntitySpec,
+    Page,
+    Reading,
+    Record,
+    Window,
+)
+from dagster_project.extract.dialect import Dialect, Kind, Rate, Verdict
+from dagster_project.extract.exchange import Reply, Request
+from dagster_project.extract.http import Client
+from dagster_project.extract.pacing import Clock
+
+TOKEN = "canary-7d1f0e55aa"
+PAGE = 10
+
+
+class FakeServer:
+    """The CRM. `faults`: number of a request (from 1) → what happens to it; `before`: called for each one."""
+
+    def __init__(self) -> None:
+        self.deals: dict[str, dict[str, Any]] = {}
+        self.stages = [{"id": "s1", "name": "Open"}, {"id": "s2", "name": "Won"}]
+        self.faults: dict[int, Any] = {}
+        self.always: Callable[[str], Any] | None = None
+        self.before: Callable[[int, str], None] = lambda number, path: None
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.token = TOKEN
+        self.asked: list[tuple[float, str, Mapping[str, str]]] = []
+        self._lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                outer.answer(self)
+
+            do_POST = do_GET  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def put(self, deal_id: str, modified_at: datetime, stage: str = "s1", **more: Any) -> None:
+        """Create or change a deal."""
+        number = int(deal_id)
+        self.deals[deal_id] = {"id": number, "modified": modified_at.isoformat(), "stage": stage, **more}
+
+    def paths(self) -> list[str]:
+        return [path for _, path, _ in self.asked]
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        length = int(handler.headers.get("Content-Length") or 0)
+        handler.rfile.read(length)
+        with self._lock:
+            self.asked.append((time.monotonic(), handler.path, dict(handler.headers)))
+            number = len(self.asked)
+        self.before(number, handler.path)
+        fault = self.faults.pop(number, None) or (self.always(handler.path) if self.always else None)
+        if fault == "reset":
+            handler.connection.close()
+            handler.close_connection = True
+            return
+        status, headers, body = fault if isinstance(fault, tuple) else self._good(handler)
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        handler.send_response_only(status)
+        if "Date" not in headers:
+            handler.send_header("Date", format_datetime(self.clock(), usegmt=True))
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(raw)))
+        handler.end_headers()
+        if fault == "truncated":
+            handler.wfile.write(raw[: len(raw) // 2])
+            handler.close_connection = True
+        else:
+            handler.wfile.write(raw)
+
+    def _good(self, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], Any]:
+        parts = urlsplit(handler.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if handler.headers.get("x-api-token") != self.token:
+            return 401, {}, {"message": "who are you"}
+        if parts.path == "/me":
+            return 200, {}, {"success": True}
+        if parts.path == "/stages":
+            return 200, {}, {"success": True, "data": self.stages}
+        if parts.path == "/teams":
+            return 200, {}, {"success": True, "data": []}
+        if parts.path == "/history":
+            wanted = query["ids"].split(",")
+            rows = [{"deal": i, "stage": self.deals[i]["stage"]} for i in wanted if i in self.deals]
+            return 200, {}, {"success": True, "data": rows}
+        with self._lock:
+            deals = sorted(self.deals.values(), key=lambda deal: deal["id"])
+        low, high = query.get("since", ""), query.get("until", "9")
+        matching = [deal for deal in deals if low <= deal["modified"] and deal["modified"] < high]
+        rest = [deal for deal in matching if deal["id"] > int(query.get("after", 0))]
+        page = rest[: int(query.get("limit", PAGE))]
+        return 200, {}, {"success": True, "data": page, "total": len(matching), "more": len(rest) > len(page)}
+
+
+class FakeDialect(Dialect):
+    title = "Fake CRM"
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self.logins = 0
+
+    def credentials(self, client: Client) -> Mapping[str, str]:
+        self.logins += 1
+        return {"x-api-token": self._token}
+
+    def judge(self, reply: Reply) -> Verdict:
+        if reply.status == 429 and b"daily" in reply.body:
+            return Verdict(Kind.QUOTA, "daily limit")
+        return super().judge(reply)
+
+    def envelope(self, value: Any, reply: Reply) -> Any:
+        if not value.get("success"):
+            raise Malformed(f"success is {value.get('success')}")
+        return value
+
+    def rate(self, reply: Reply) -> Rate | None:
+        left = reply.headers.get("x-left")
+        return Rate(int(left), float(reply.headers["x-reset"])) if left is not None else None
+
+
+class FakeConnector(Connector):
+    TITLE = "Fake CRM"
+    ENTITIES: ClassVar[tuple[EntitySpec, ...]] = (
+        EntitySpec("stages", Reading.WHOLE, "Stages of {source}."),
+        EntitySpec("deals", Reading.CHANGED, "Deals of {source}.", is_swept=True),
+        EntitySpec(
+            "stage_history",
+            Reading.BY_DEAL,
+            "Moves of {source}.",
+            history_fields=("stage",),
+            ids_per_request=1,
+        ),
+        EntitySpec("teams", Reading.WHOLE, "Teams of {source}.", is_core=False),
+    )
+    HOLDBACK = timedelta(0)
+    described: ClassVar[dict[str, str]] = {}
+    per_second: ClassVar[float] = 10_000.0
+    attempts: ClassVar[int] = 4
+
+    def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
+        assert isinstance(source, PipedriveSource) and source.base_url
+        self.api_version = source.api_version or "v2"
+        self.client = Client(
+            source.name,
+            source.base_url,
+            FakeDialect(source.token.get_secret_value()),
+            {"default": self.per_second},
+            threads=source.threads,
+            clock=clock,
+            attempts=self.attempts,
+        )
+
+    def probe(self) -> None:
+        self.client.json(Request("/me", "probe"))
+
+    def read(self, entity: EntitySpec, window: Window, cursor: Cursor | None) -> Iterator[Page]:
+        if entity.reading is Reading.WHOLE:
+            found = self.client.listing(Request(f"/{entity.name}", entity.name), "data")
+            yield Page([Record(raw.value["id"], raw.text) for raw in found.records], None)
+            return
+        after = (cursor or {}).get("after", 0)
+        while True:
+            params = {"after": after, "limit": PAGE, "until": window.end.isoformat()}
+            if window.start:
+                params["since"] = window.start.isoformat()
+            found = self.client.listing(Request("/deals", "deals", f"after {after}", params=params), "data")
+            records = [
+                Record(str(raw.value["id"]), raw.text, datetime.fromisoformat(raw.value["modified"]))
+                for raw in found.records
+            ]
+            after = found.records[-1].value["id"] if records else after
+            yield Page(records, {"after": after} if found.fields["more"] else None, found.fields["total"])
+            if not found.fields["more"]:
+                return
+
+    def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
+        request = Request("/history", entity.name, f"deal {ids[0]}", params={"ids": ",".join(ids)})
+        found = self.client.listing(request, "data")
+        return [Record(f"{raw.value['deal']}/{raw.value['stage']}", raw.text) for raw in found.records]
+
+    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
+        after = 0
+        while True:
+            found = self.client.listing(
+                Request("/deals", "deals", f"ids after {after}", params={"after": after}), "data"
+            )
+            yield [str(raw.value["id"]) for raw in found.records]
+            if not found.fields["more"]:
+                return
+            after = found.records[-1].value["id"]
+
+    def schema(self, entity: EntitySpec) -> Mapping[str, str]:
+        return self.described
+
+
+def fake_source(address: str, **more: Any) -> PipedriveSource:
+    """The source as pipeline.yaml would give it."""
+    values = {"name": "hq", "type": "pipedrive", "token": TOKEN, "base_url": address, **more}
+    return PipedriveSource.model_validate(values)
+
+
+def main(address: str, landing: str, end: str) -> int:
+    source = fake_source(address)
+    until = datetime.fromisoformat(end)
+    span = Span(until - timedelta(days=1), until)
+    reports = extract_api(Path(landing), source, span, connector=FakeConnector(source))
+    return 0 if all(report.status.name != "FAILED" for report in reports) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))
