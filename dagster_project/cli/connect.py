@@ -41,9 +41,9 @@ def connect(files: str, out: Path, date_order: str, decimal: str, write: Write) 
     answers = {"DATE_ORDER": date_order, "DECIMAL": decimal}
     proposal = _propose(paths, answers, write)
     for match in proposal.matching.files:
-        write(f"  {match.profile.path.name} → {match.entity}: {match.evidence}")
+        write(f"  {match.profile.name} → {match.entity}: {match.evidence}")
     for profile in proposal.matching.unknown:
-        write(f"  {profile.path.name} is not used: no deal names its rows")
+        write(f"  {profile.name} is not used: no deal names its rows")
     try:
         written = write_draft(proposal, out)
     except DraftExists as exists:
@@ -128,7 +128,7 @@ def _answer(undecided: Undecided, write: Write) -> str:
 def _profiles(paths: Sequence[Path], answers: dict[str, str], write: Write) -> Iterator[FileProfile]:
     for path in paths:
         try:
-            yield profile_file(path, answers["DATE_ORDER"] or None, answers["DECIMAL"] or None)
+            yield from profile_file(path, answers["DATE_ORDER"] or None, answers["DECIMAL"] or None)
         except (FileUnreadable, FileUnfinished) as error:
             write(f"  {path.name} {error}")
 

@@ -59,6 +59,7 @@ class StageFacts:
     """What the stages are inferred from; series share the index of `stage` unless they belong to the log.
 
     `dates`: dated columns of the deals. `log`: frame deal, at, stage (and from_stage) of a stage log.
+    `snapshots`: the same of what earlier exports of the deals show.
     """
 
     stage: pd.Series
@@ -68,6 +69,7 @@ class StageFacts:
     status: pd.Series | None = None
     probability: pd.Series | None = None
     log: pd.DataFrame | None = None
+    snapshots: pd.DataFrame | None = None
 
 
 def stage_columns(
@@ -136,10 +138,10 @@ def read_stages(facts: StageFacts) -> StageReading:
 def all_stages(facts: StageFacts) -> tuple[str, ...]:
     """The stages of deals and log, in order of appearance."""
     seen = list(facts.stage.dropna().unique())
-    if facts.log is not None:
+    for frame in (facts.log, facts.snapshots):
         for name in ("stage", "from_stage"):
-            if name in facts.log:
-                seen += list(facts.log[name].dropna().unique())
+            if frame is not None and name in frame:
+                seen += list(frame[name].dropna().unique())
     return tuple(dict.fromkeys(seen))
 
 
@@ -234,6 +236,8 @@ def stage_places(
     open_ones = [name for name in names if name not in closed]
     if facts.log is not None and len(facts.log):
         return _by_log(names, facts.log), "by the order of the changes in the stage log", "high"
+    if facts.snapshots is not None and facts.snapshots["deal"].duplicated().any():
+        return _by_log(names, facts.snapshots), "by the order in which the exports show them", "medium"
     if sum(name in named for name in open_ones) >= 2:
         columns = {column.header: column for column in facts.dates}
         days = pd.DataFrame({n: columns[named[n][0]].days for n in names if n in named})

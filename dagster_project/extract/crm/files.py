@@ -8,6 +8,7 @@ on where it stopped, because a batch that exists is not written again.
 import hashlib
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -50,9 +51,10 @@ from dagster_project.settings import (
 logger = logging.getLogger(__name__)
 
 # Raise it when the same bytes and the same mapping give other records: files are then read anew.
-READER_VERSION = 2
+READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
+_SHARE_OF_DATABASE = 0.55
 
 Source = FileSource | BusinessFacts
 
@@ -320,11 +322,17 @@ def _land_stage_list(run: _Pass) -> FileReport:
     return report
 
 
+def _share_of(memory_limit: str) -> str:
+    """What the database may take of a limit; the rest is for the rows on their way into it."""
+    amount, unit = re.fullmatch(r"([\d.]+) ?(\w+)", memory_limit).groups()
+    return f"{_SHARE_OF_DATABASE * float(amount):g}{unit}"
+
+
 @contextmanager
 def _scratch_database(run: _Pass) -> Iterator[duckdb.DuckDBPyConnection]:
     with InFlight(run.landing.root).folder("scratch") as folder:
         options = {
-            "memory_limit": run.settings.memory_limit,
+            "memory_limit": _share_of(run.settings.memory_limit),
             "threads": run.settings.threads,
             "temp_directory": str(folder / "spill"),
         }

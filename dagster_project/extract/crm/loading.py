@@ -19,10 +19,10 @@ from dagster_project.extract.crm.scratch import FileScratch
 from dagster_project.extract.crm.workbook import counts_from_1904, read_workbook
 from dagster_project.settings import FieldHistoryFile, TableFile
 
-_WORKBOOKS = (".xlsx", ".xlsm")
-_TEXTS = ("", ".csv", ".txt", ".tsv")
-_JSON_LINES = (".jsonl", ".ndjson")
-MEMBER_SUFFIXES = (*_TEXTS, *_WORKBOOKS, *_JSON_LINES, ".parquet")
+WORKBOOKS = (".xlsx", ".xlsm")
+TEXTS = ("", ".csv", ".txt", ".tsv")
+JSON_LINES = (".jsonl", ".ndjson")
+MEMBER_SUFFIXES = (*TEXTS, *WORKBOOKS, *JSON_LINES, ".parquet")
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Loader:
             headers, tuple(h for h in required_headers(entity, self.table) if h != self._new_value)
         )
         options = self.casting.format
-        if member.suffix in _WORKBOOKS:
+        if member.suffix in WORKBOOKS:
             return read_workbook(member.path, wanted, self.table.sheet, options.decimal)
-        if member.suffix in _JSON_LINES:
+        if member.suffix in JSON_LINES:
             return read_json_lines(member.path, options.decimal)
         return read_csv(member.path, wanted.headers, options, required=wanted.required)
 
@@ -74,7 +74,7 @@ class Loader:
         return column.header if column else None
 
     def _casting(self, member: Member) -> Casting:
-        if member.suffix not in _WORKBOOKS:
+        if member.suffix not in WORKBOOKS:
             return self.casting
         return replace(self.casting, serials="1904" if counts_from_1904(member.path) else "1900")
 
