@@ -70,8 +70,8 @@ def check(settings: Settings, write: Write, *, readiness: bool = True) -> bool:
     True when a run would be good as it stands.
     """
     with temporary_data(settings) as dry:
-        run = dry_run(dry, datetime.now(UTC))
         write("Reading")
+        run = dry_run(dry, datetime.now(UTC), lambda line: write(f"  {line}"))
         for line in extraction_lines(run):
             write(line)
         if run.has_deals and readiness:

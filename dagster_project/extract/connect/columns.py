@@ -8,6 +8,7 @@ from dagster_project.extract.connect.joins import Join
 from dagster_project.extract.connect.profile import Column, DateOrder, FileProfile, agreed_mark, agreed_order
 from dagster_project.extract.connect.vocabulary import (
     ENTERED,
+    EXACT,
     VendorExport,
     likeness,
     vendor_exports,
@@ -103,7 +104,7 @@ def map_file(profile: FileProfile, entity: str, evidence: str) -> FileMatch:
                 ranked.append((2.0, place, name, column, why))
                 continue
             score = likeness(column.header, vocabulary().fields[entity].get(name, ()))
-            if score >= _LEAST_WORDS:
+            if score >= (_LEAST_WORDS if column.kind != "empty" else EXACT):
                 ranked.append((score, place, name, column, f"{column.header!r} reads like {name}"))
     fields: dict[str, FieldMatch] = {}
     used: set[int] = set()

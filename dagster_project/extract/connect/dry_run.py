@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.crm.progress import Tell, silent
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.settings import Settings
 
@@ -38,12 +39,14 @@ class DryRun:
         return self.has_deals and all_read and not unknown and rejected <= 0.01 * read
 
 
-def dry_run(settings: Settings, now: datetime) -> DryRun:
+def dry_run(settings: Settings, now: datetime, tell: Tell = silent) -> DryRun:
     """Read every source into the landing of `settings`, which should be a folder of its own.
+
+    `tell` is told how far the reading of a large file has come.
 
     Errors: ExtractError, LandingError.
     """
-    return DryRun(tuple(extract_files(settings, source, now) for source in settings.all_sources()))
+    return DryRun(tuple(extract_files(settings, source, now, tell=tell) for source in settings.all_sources()))
 
 
 def extraction_lines(run: DryRun) -> Iterator[str]:

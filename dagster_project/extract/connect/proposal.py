@@ -12,7 +12,8 @@ from dagster_project.extract.connect.history import log_frame
 from dagster_project.extract.connect.joins import Alias, find_aliases
 from dagster_project.extract.connect.matching import Matching, match_files, what_is_missing
 from dagster_project.extract.connect.profile import Column, FileProfile
-from dagster_project.extract.connect.stages import StageFacts, StageReading, read_stages
+from dagster_project.extract.connect.stage_facts import StageFacts
+from dagster_project.extract.connect.stages import StageReading, read_stages
 
 _FEWEST, _MOSTLY = 5, 0.5
 TableKey = tuple[Path, str | None, str | None]
@@ -127,6 +128,7 @@ def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | No
         return column and replace(column, values=column.values.loc[rows].reset_index(drop=True))
 
     pipeline, status = newest(deals.column("pipeline")), newest(deals.column("status"))
+    created, ended = newest(deals.column("created_at")), newest(deals.column("closed_at"))
     amount, probability = newest(deals.column("amount")), newest(deals.column("probability"))
     return StageFacts(
         stage=replace(stage, values=stage.values.loc[rows].reset_index(drop=True)).values,
@@ -135,6 +137,7 @@ def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | No
         amount=amount and amount.numbers,
         status=status and status.values,
         probability=probability and probability.numbers,
+        lived=(ended.days - created.days).dt.total_seconds() / 86_400 if created and ended else None,
         log=log and log_frame(log),
         snapshots=snapshots,
     )

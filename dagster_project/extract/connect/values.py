@@ -34,12 +34,12 @@ def read_numbers(values: pd.Series, decimal: str | None) -> pd.Series:
 
 def bare_numbers(values: list[str]) -> list[str | None]:
     """Amounts without the code or symbol of their currency; None where what stands beside is neither."""
-    return _query("bare_amount(clean(x))", pd.Series(values, dtype="object"))
+    return _query("bare_amount(x)", pd.Series(values, dtype="object"))
 
 
 def money_codes(values: list[str]) -> set[str]:
     """The currencies that amounts bear by code or symbol; $ counts as USD, ¥ as JPY, other doubts not."""
-    codes = _query("money_code(clean(x))", pd.Series(values, dtype="object"))
+    codes = _query("money_code(x)", pd.Series(values, dtype="object"))
     found = {code for code in codes if code and code != "?"}
     doubtful = "".join(value for code, value in zip(codes, values, strict=True) if code == "?")
     return found | {code for symbol, code in _USUAL.items() if symbol in doubtful}
@@ -47,19 +47,28 @@ def money_codes(values: list[str]) -> set[str]:
 
 def _asked(values: pd.Series, casting: Casting, kind: Kind) -> dict[str, Any]:
     distinct = pd.Series(values.dropna().unique(), dtype="object")
-    raw = "clean(x)"
-    read = casting.checked(kind, casting.value(kind, "prepared"))
-    inner = f"(select {read} from (select {casting.prepared(kind, raw)} as prepared))"
-    return dict(zip(distinct, _query(inner, distinct), strict=True))
+    read = casting.checked(kind, "value")
+    found = _query(read, distinct, casting.value(kind, "prepared"), casting.prepared(kind, "x"))
+    return dict(zip(distinct, found, strict=True))
 
 
-def _query(expression: str, values: pd.Series) -> list[Any]:
+def _query(last: str, values: pd.Series, value: str = "null", prepared: str = "null") -> list[Any]:
+    """The last of three expressions for each value, in layers: of x, of what is prepared, of its value."""
     if not len(values):
         return []
     with _USING:
         connection = _connection()
-        connection.register("asked", pd.DataFrame({"place": range(len(values)), "x": values.astype(str)}))
-        rows = connection.execute(f"select {expression} from asked order by place").fetchall()
+        connection.register("asked", pd.DataFrame({"place": range(len(values)), "text": values.astype(str)}))
+        rows = connection.execute(
+            f"""
+            select {last} from (
+                select *, {value} as value from (
+                    select *, {prepared} as prepared from (select place, clean(text) as x from asked)
+                )
+            )
+            order by place
+            """
+        ).fetchall()
         connection.unregister("asked")
     return [row[0] for row in rows]
 

@@ -33,6 +33,7 @@ from dagster_project.extract.crm.casting import Casting
 from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.crm.loading import Loader
+from dagster_project.extract.crm.progress import Tell
 from dagster_project.extract.crm.read_log import Reading, ReadLog
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
@@ -74,21 +75,28 @@ class _Pass:
     log: ReadLog
     initial: frozenset[str]
     """Entities whose first load has not ended yet."""
+    tell: Tell
 
 
 def extract_files(
-    settings: Settings, source: Source, now: datetime, *, pause: Callable[[float], None] = time.sleep
+    settings: Settings,
+    source: Source,
+    now: datetime,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    tell: Tell = logger.info,
 ) -> ExtractResult:
     """Read the new files of a source into the landing.
 
     `now` (aware) becomes `extracted_at` of what lands. Files with the same bytes and mapping as before land
-    nothing. A file that cannot be read fails alone, with its reason in the result.
+    nothing. A file that cannot be read fails alone, with its reason in the result. `tell` is told how far the
+    reading of a large file has come.
     Errors: ExtractError (memory), LandingError (disk).
     """
     landing = Landing(settings.paths.landing)
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
-    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial)
+    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial, tell)
     reports: list[FileReport] = []
     if source.stage_lines():
         reports.append(_land_stage_list(run))
@@ -163,6 +171,7 @@ def _extract_table(
             business.currency,
         ),
         known,
+        run.tell,
     )
     for look in sorted(arrivals.ready, key=lambda look: (str(name_date(look.path)), look.path)):
         reports += _extract_arrival(run, loader, look, fingerprint)

@@ -13,6 +13,7 @@ from dagster_project.extract.crm.field_history import FieldHistory
 from dagster_project.extract.crm.json_lines import read_json_lines
 from dagster_project.extract.crm.known_stages import KnownStages
 from dagster_project.extract.crm.mapping import map_columns, required_headers, wanted_headers
+from dagster_project.extract.crm.progress import ReadProgress, Tell, silent
 from dagster_project.extract.crm.reading import parquet_headers, read_csv
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable, TextRows, Wanted
 from dagster_project.extract.crm.scratch import FileScratch
@@ -34,6 +35,8 @@ class Loader:
     stage_entered: Mapping[str, str]
     casting: Casting
     known: KnownStages
+    tell: Tell = silent
+    """Told in words how far the reading of a large file has come."""
 
     def load(self, member: Member, connection: duckdb.DuckDBPyConnection) -> FileScratch:
         """The rows of a file, typed. Errors: FileUnreadable, FileUnfinished."""
@@ -41,6 +44,8 @@ class Loader:
             raise FileUnreadable(f"is no file of a kind that is read ({', '.join(MEMBER_SUFFIXES[1:])})")
         if member.suffix == ".parquet":
             return self._load_parquet(member, connection)
+        progress = ReadProgress(member.name, self.tell)
+        progress.begin(member.path.stat().st_size)
         rows = self._rows(member)
         table, history = self.table, None
         if isinstance(table, FieldHistoryFile):
@@ -48,7 +53,7 @@ class Loader:
             rows, table = history.rows, history.table
         columns = map_columns(rows.headers, self.entity, table, self.stage_entered)
         scratch = FileScratch(connection, self.entity, columns, self._casting(member), self.known)
-        scratch.load_text(rows)
+        scratch.load_text(rows, progress)
         if history is not None:
             history.check()
             scratch.fields_skipped = history.skipped

@@ -31,7 +31,8 @@ from dagster_project.extract.crm.rows import (
 from dagster_project.settings import Format
 
 DELIMITERS = (",", ";", "\t", "|")
-_ARROW_BLOCK_BYTES = 8 * 1024 * 1024
+# Arrow reads up to 32 blocks ahead; with blocks of 8 MB that was 260 MB of memory.
+_ARROW_BLOCK_BYTES = 2 * 1024 * 1024
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _FOREIGN = {
     b"PK\x03\x04": "is an Excel workbook or a zip archive under another name; name it .xlsx or .zip",
@@ -66,7 +67,7 @@ def read_csv(path: Path, wanted: Sequence[str], options: Format, *, required: Se
     delimiter = options.delimiter or find_delimiter(path, encoding, wanted)
     survey = _survey(path, encoding, delimiter, wanted, required)
     batches = _batches(path, encoding, delimiter, survey)
-    return TextRows(survey.headers, batches, survey.rows_above + survey.rows_below)
+    return TextRows(survey.headers, batches, survey.rows_above + survey.rows_below, len(survey.lines))
 
 
 def find_encoding(path: Path, options: Format) -> str:
@@ -252,6 +253,11 @@ def _arrow_batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -
     try:
         yield from arrow_csv.open_csv(path, reading, parsing, converting)
     except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            longest = _ARROW_BLOCK_BYTES // 1024**2
+            raise FileUnreadable(
+                f"has a row of more than {longest} MB; export it without that text"
+            ) from None
         raise FileUnreadable(f"is quoted in a way that cannot be read ({error}); export it again") from None
 
 

@@ -14,11 +14,12 @@ from dagster_project.contract import Entity, Kind
 from dagster_project.extract.crm.casting import DECIMAL_CHOICE, TWO_NUMBERS, Casting
 from dagster_project.extract.crm.known_stages import KnownStages
 from dagster_project.extract.crm.mapping import ColumnMap
+from dagster_project.extract.crm.progress import ReadProgress
 from dagster_project.extract.crm.rows import FileUnreadable, TextRows
 
 # Kinds whose values must be readable; others take any text.
 _STRICT_KINDS = ("decimal", "integer", "probability", "date", "instant", "boolean", "outcome")
-_BULK_ROWS, _BULK_BYTES = 250_000, 64 * 1024 * 1024
+_BULK_ROWS, _BULK_BYTES = 125_000, 32 * 1024 * 1024
 _STAGE_FIELDS = {"deals": ("stage",), "stage_history": ("stage", "from_stage")}
 
 
@@ -50,16 +51,18 @@ class FileScratch:
         self.has_codes = {"amount", "currency"} <= entity.fields.keys() and "amount" in columns.columns
         self._constants = {field: self._constant(field) for field in columns.constants}
 
-    def load_text(self, rows: TextRows) -> None:
+    def load_text(self, rows: TextRows, progress: ReadProgress) -> None:
         """Type the rows of a file of texts. Errors: those of its batches."""
+        progress.expect(rows.total)
         self.lines_beside = rows.lines_beside
         query = self._typed_query()
         into = "create or replace table typed as"
         for table in _in_bulk(rows):
             self.connection.register("incoming", table)
             self.connection.execute(f"{into} {query}", self._parameters)
+            self.connection.unregister("incoming")
             into = "insert into typed"
-        self.connection.unregister("incoming")
+            progress.add(table.num_rows)
 
     def load_parquet(self, path: Path) -> None:
         """Type the rows of a Parquet file; their line is the number of the record."""
@@ -96,7 +99,7 @@ class FileScratch:
         self._parameters = []
         places = range(len(self.columns.headers))
         cells = ", ".join(f"c{index}" for index in places)
-        clean = "".join(f", clean(c{index}) as r{index}" for index in places)
+        clean = "".join(f", clean_cell(c{index}) as r{index}" for index in places)
         # In layers, so that what several expressions need is computed once: a third of the time of one layer.
         inputs = self._inputs()
         prepared = "".join(
