@@ -15,6 +15,7 @@ from dagster_project.definitions import find_landed
 from dagster_project.extract.as_of import AsOfError
 from dagster_project.extract.connect.draft import DraftExists, write_draft
 from dagster_project.extract.connect.dry_run import DryRun, dry_run, extraction_lines, readiness_lines
+from dagster_project.extract.connect.matching import why_unused
 from dagster_project.extract.connect.profile import FileProfile, profile_file
 from dagster_project.extract.connect.proposal import NothingToConnect, Proposal, Undecided, propose
 from dagster_project.extract.crm.reading import FileUnfinished, FileUnreadable
@@ -43,7 +44,7 @@ def connect(files: str, out: Path, date_order: str, decimal: str, write: Write) 
     for match in proposal.matching.files:
         write(f"  {match.profile.name} → {match.entity}: {match.evidence}")
     for profile in proposal.matching.unknown:
-        write(f"  {profile.name} is not used: no deal names its rows")
+        write(f"  {profile.name} is not used: {why_unused(profile, proposal.matching)}")
     try:
         written = write_draft(proposal, out)
     except DraftExists as exists:

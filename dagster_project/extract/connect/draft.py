@@ -11,7 +11,8 @@ from pathlib import Path
 from dagster_project.extract.connect.columns import CONTRACTS, FieldMatch, FileMatch
 from dagster_project.extract.connect.deliveries import Delivery, file_day
 from dagster_project.extract.connect.joins import Alias
-from dagster_project.extract.connect.profile import Column, FileProfile
+from dagster_project.extract.connect.matching import Matching, why_unused
+from dagster_project.extract.connect.profile import Column
 from dagster_project.extract.connect.proposal import Proposal
 from dagster_project.extract.connect.stages import StageProposal
 
@@ -110,7 +111,7 @@ def _lines(proposal: Proposal, out: Path) -> Iterator[str]:
         yield ""
         yield "metrics:"
         yield _line("  dates: {won: event, lost: event}", proposal.closed_by_event)
-    yield from _left_over(proposal.matching.unknown)
+    yield from _left_over(proposal.matching)
 
 
 def _table(match: FileMatch, proposal: Proposal, out: Path) -> Iterator[str]:
@@ -225,10 +226,10 @@ def _spelling(entity: str, alias: Alias) -> str:
     return f"{entity} {alias.alias!r} → {alias.name!r} ({alias.rows:,} deals; {differs})"
 
 
-def _left_over(profiles: Sequence[FileProfile]) -> Iterator[str]:
-    for profile in profiles:
+def _left_over(matching: Matching) -> Iterator[str]:
+    for profile in matching.unknown:
         yield ""
-        yield f"# {profile.name} ({profile.row_count}) is not used: no deal names its rows. It has:"
+        yield f"# {profile.name} ({profile.row_count}) is not used: {why_unused(profile, matching)}. It has:"
         for column in profile.columns:
             yield f"#   {_described(column)}"
 

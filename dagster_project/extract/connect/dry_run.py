@@ -11,6 +11,7 @@ from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.settings import Settings
 
 _SHOWN = 5
+_MOST_KINDS = 20
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,16 @@ def _reject_lines(run: DryRun) -> Iterator[str]:
     for report in run.files:
         for reject in report.rejects:
             kinds.setdefault((reject.file, reject.column, reject.reason), []).append(reject)
-    for (file, column, reason), rejects in list(kinds.items())[:_SHOWN]:
+    for (file, column, reason), rejects in list(kinds.items())[:_MOST_KINDS]:
         first = rejects[0]
         value = f" {first.value!r}" if first.value else ""
-        yield f"  {file}, line {first.row}, column {column}:{value} {reason}"
+        where = f"column {column}:" if column else "the whole row:"
+        again = f" (also in {len(rejects) - 1} other rows)" if len(rejects) > 1 else ""
+        yield f"  {file}, line {first.row}, {where}{value} {reason}{again}"
         if first.hint:
             yield f"    remedy: {first.hint}"
+    if len(kinds) > _MOST_KINDS:
+        yield f"  and {len(kinds) - _MOST_KINDS} more kinds of rows that were rejected"
 
 
 def _unknown_lines(run: DryRun) -> Iterator[str]:
@@ -114,6 +119,7 @@ def _unknown_lines(run: DryRun) -> Iterator[str]:
         values = {value.value: value for value in reversed(result.unknown_values)}
         if not values:
             continue
-        yield f"  {len(values)} stages are not in the list of {result.source}; paste under `stages:`"
+        stages = "1 stage is" if len(values) == 1 else f"{len(values)} stages are"
+        yield f"  {stages} not in the list of {result.source}; paste under `stages:`"
         for value in sorted(values.values(), key=lambda v: -v.rows)[:_SHOWN]:
             yield f"      {value.paste}"

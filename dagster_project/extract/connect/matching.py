@@ -106,6 +106,19 @@ def _deals(profiles: Sequence[FileProfile], joins: Sequence[Join]) -> FileMatch 
     return replace(best[1], fields=match, evidence=why)
 
 
+def why_unused(profile: FileProfile, matching: Matching) -> str:
+    """Why a table is not in the draft."""
+    deals = matching.files[0]
+    if tells_fields(profile) or is_log(profile):
+        return "it tells changes, but not of these deals, or another file tells them already"
+    if {"deal_id", "stage"} <= map_file(profile, "deals", "").fields.keys():
+        return (
+            f"it looks like deals too, and {deals.profile.name} was taken. Files of one table are told by "
+            "names that differ by a date alone (deals_2026-03-31.csv); other deals are a source of their own"
+        )
+    return "no deal names its rows"
+
+
 def what_is_missing(profiles: Sequence[FileProfile]) -> str:
     """Why none of some files is one of deals, as a sentence of what to export."""
     for profile in profiles:

@@ -37,7 +37,7 @@ from dagster_project.extract.crm.progress import Tell
 from dagster_project.extract.crm.read_log import Reading, ReadLog
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
-from dagster_project.extract.crm.scratch import FileScratch
+from dagster_project.extract.crm.scratch import FileScratch, literal
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
 from dagster_project.settings import (
@@ -56,6 +56,7 @@ READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
 _SHARE_OF_DATABASE = 0.55
+_ROW_GROUP = 16_384
 
 Source = FileSource | BusinessFacts
 
@@ -345,5 +346,11 @@ def _scratch_database(run: _Pass) -> Iterator[duckdb.DuckDBPyConnection]:
             "threads": run.settings.threads,
             "temp_directory": str(folder / "spill"),
         }
-        with duckdb.connect(folder / "scratch.duckdb", config=options) as connection:
+        with duckdb.connect(config=options) as connection:
+            # Small row groups leave memory early: with long texts, a default one takes 150 MB.
+            connection.execute(
+                f"attach {literal(str(folder / 'scratch.duckdb'))} as scratch (row_group_size {_ROW_GROUP})"
+            )
+            connection.execute("use scratch")
+            connection.execute("set enable_progress_bar = false")
             yield connection
