@@ -253,7 +253,7 @@ def test_every_row_and_the_first_reject_of_a_kind_are_told(tmp_path: Path) -> No
     path.write_text(path.read_text().replace("2026-03-02", "soon").replace("2026-03-05", "later"))
     lines = list(extraction_lines(tried(tmp_path)))
     assert any(line.split() == ["deals", "·", "deals.csv", "20", "18", "2", "0"] for line in lines)
-    assert "  deals.csv, line 3, column Close Date: 'soon' is no date" in lines
+    assert "  deals.csv, line 3, column Close Date: 'soon' is no date, and so in other rows" in lines
 
 
 def test_what_unlocks_several_metrics_is_said_once() -> None:

@@ -106,7 +106,7 @@ def _reject_lines(run: DryRun) -> Iterator[str]:
         first = rejects[0]
         value = f" {first.value!r}" if first.value else ""
         where = f"column {column}:" if column else "the whole row:"
-        again = f" (also in {len(rejects) - 1} other rows)" if len(rejects) > 1 else ""
+        again = ", and so in other rows" if len(rejects) > 1 else ""
         yield f"  {file}, line {first.row}, {where}{value} {reason}{again}"
         if first.hint:
             yield f"    remedy: {first.hint}"
