@@ -7,6 +7,8 @@ from dagster_project.contract import SOURCE_ENTITIES
 from dagster_project.extract.crm.scratch import FileScratch, literal
 from dagster_project.extract.landing import Stamp
 
+# A row group is written out whole: with long texts, one of the default size took hundreds of MB.
+_ROW_GROUP_BYTES, _MOST_IN_ROW_GROUP, _FIELDS_BYTES = 16_000_000, 122_880, 300
 Fill = Callable[[Path], None]
 _HISTORY = SOURCE_ENTITIES["stage_history"]
 
@@ -120,7 +122,14 @@ def _copy(
 
     def fill(path: Path) -> None:
         scratch.connection.execute(
-            f"copy ({query}) to {literal(str(path))} (format parquet, compression zstd)"
+            f"copy ({query}) to {literal(str(path))} "
+            f"(format parquet, compression zstd, row_group_size {_row_group(scratch)})"
         )
 
     return fill
+
+
+def _row_group(scratch: FileScratch) -> int:
+    """How many rows of a file make a row group of Parquet."""
+    (extra,) = scratch.one("select coalesce(avg(length(extra)), 0)::bigint from typed")
+    return max(2_048, min(_MOST_IN_ROW_GROUP, _ROW_GROUP_BYTES // (_FIELDS_BYTES + extra)))

@@ -8,6 +8,7 @@ on where it stopped, because a batch that exists is not written again.
 import hashlib
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -33,10 +34,11 @@ from dagster_project.extract.crm.connectors import api_entities
 from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.crm.loading import Loader
+from dagster_project.extract.crm.progress import Tell
 from dagster_project.extract.crm.read_log import Reading, ReadLog
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
-from dagster_project.extract.crm.scratch import FileScratch
+from dagster_project.extract.crm.scratch import FileScratch, literal
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
 from dagster_project.settings import (
@@ -51,9 +53,11 @@ from dagster_project.settings import (
 logger = logging.getLogger(__name__)
 
 # Raise it when the same bytes and the same mapping give other records: files are then read anew.
-READER_VERSION = 2
+READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
+_SHARE_OF_DATABASE = 0.55
+_ROW_GROUP = 16_384
 
 Source = FileSource | BusinessFacts
 
@@ -73,21 +77,28 @@ class _Pass:
     log: ReadLog
     initial: frozenset[str]
     """Entities whose first load has not ended yet."""
+    tell: Tell
 
 
 def extract_files(
-    settings: Settings, source: Source, now: datetime, *, pause: Callable[[float], None] = time.sleep
+    settings: Settings,
+    source: Source,
+    now: datetime,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    tell: Tell = logger.info,
 ) -> ExtractResult:
     """Read the new files of a source into the landing.
 
     `now` (aware) becomes `extracted_at` of what lands. Files with the same bytes and mapping as before land
-    nothing. A file that cannot be read fails alone, with its reason in the result.
+    nothing. A file that cannot be read fails alone, with its reason in the result. `tell` is told how far the
+    reading of a large file has come.
     Errors: ExtractError (memory), LandingError (disk).
     """
     landing = Landing(settings.paths.landing)
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
-    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial)
+    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial, tell)
     reports: list[FileReport] = []
     if source.stage_lines():
         reports.append(_land_stage_list(run))
@@ -162,6 +173,7 @@ def _extract_table(
             business.currency,
         ),
         known,
+        run.tell,
     )
     for look in sorted(arrivals.ready, key=lambda look: (str(name_date(look.path)), look.path)):
         reports += _extract_arrival(run, loader, look, fingerprint)
@@ -321,13 +333,25 @@ def _land_stage_list(run: _Pass) -> FileReport:
     return report
 
 
+def _share_of(memory_limit: str) -> str:
+    """What the database may take of a limit; the rest is for the rows on their way into it."""
+    amount, unit = re.fullmatch(r"([\d.]+) ?(\w+)", memory_limit).groups()
+    return f"{_SHARE_OF_DATABASE * float(amount):g}{unit}"
+
+
 @contextmanager
 def _scratch_database(run: _Pass) -> Iterator[duckdb.DuckDBPyConnection]:
     with InFlight(run.landing.root).folder("scratch") as folder:
         options = {
-            "memory_limit": run.settings.memory_limit,
+            "memory_limit": _share_of(run.settings.memory_limit),
             "threads": run.settings.threads,
             "temp_directory": str(folder / "spill"),
         }
-        with duckdb.connect(folder / "scratch.duckdb", config=options) as connection:
+        with duckdb.connect(config=options) as connection:
+            # Small row groups leave memory early: with long texts, a default one takes 150 MB.
+            connection.execute(
+                f"attach {literal(str(folder / 'scratch.duckdb'))} as scratch (row_group_size {_ROW_GROUP})"
+            )
+            connection.execute("use scratch")
+            connection.execute("set enable_progress_bar = false")
             yield connection
