@@ -50,7 +50,7 @@ from dagster_project.settings import (
 logger = logging.getLogger(__name__)
 
 # Raise it when the same bytes and the same mapping give other records: files are then read anew.
-READER_VERSION = 2
+READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
 
@@ -86,7 +86,8 @@ def extract_files(
     landing = Landing(settings.paths.landing)
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
-    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial)
+    log = ReadLog(landing, source.name, settings.business.zone)
+    run = _Pass(settings, source, now, landing, log, initial)
     reports: list[FileReport] = []
     if source.stage_lines():
         reports.append(_land_stage_list(run))
@@ -205,9 +206,10 @@ def _extract_file(run: _Pass, loader: Loader, look: Look, member: Member, finger
     started = time.monotonic()
     name, entity = member.name, loader.entity.name
     sha256 = file_sha256(member.path)
-    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look))
+    data_as_of = run.source.data_as_of if isinstance(run.source, FileSource) else None
+    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look), data_as_of)
     if before := run.log.report_of(reading):
-        run.log.note_again(reading, before, run.now)
+        run.log.note_again(reading, before, run.now, "reads" in run.initial)
         return replace(before, file=name, status="unchanged")
     run.landing.require_space(_SPACE_FACTOR * member.path.stat().st_size)
     try:
@@ -264,7 +266,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
             reading, target, run.now, target in run.initial, fill, newest_event_on=report.newest_event_on
         )
 
-    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file))
+    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file, reading.sha256))
     if counts.entries:
         land("stage_history", lambda stamp: file_batches.stage_entries(scratch, stamp, reading.file))
     if counts.rejected:

@@ -81,11 +81,13 @@ def _pipeline(scratch: FileScratch, relation: str) -> str:
 def _create_rejected(scratch: FileScratch) -> None:
     key = scratch.entity.key[0] if scratch.entity.key and scratch.has(scratch.entity.key[0]) else None
     value = f"t.f_{key}" if key else "null::varchar"
+    # A row that cannot be told apart into values blames no column, and its values are not its own.
+    named = f'case when problem."column" is not null then f_{key} end' if key else "null::varchar"
     header = scratch.columns.headers[scratch.columns.columns[key]] if key in scratch.columns.columns else key
     scratch.connection.execute(
         f"""
         create or replace temp view rejected as
-        select line, problem from typed
+        select line, problem, {named} as key from typed
         where problem is not null and line not in (select line from duplicates)
         union all
         select
@@ -95,7 +97,8 @@ def _create_rejected(scratch: FileScratch) -> None:
                 "value" := {value},
                 reason := 'is the same record as line ' || c.first_line::varchar || ', with other values',
                 hint := 'keep one of the two rows, or map modified_at if both are versions of one record'
-            )
+            ),
+            {value}
         from conflicts as c
         join typed as t on t.line = c.line
         """

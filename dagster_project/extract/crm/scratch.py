@@ -26,7 +26,7 @@ class FileScratch:
 
     Tables: `typed` (every row: line, problem, fields `f_…`) and, once judged, `duplicates` (line) and
     `conflicts` (line, first_line). Views, once judged: `kept` (rows to land, with stages by id), `rejected`
-    (line, problem) and, where there are date columns, `entries` (stage entries).
+    (line, problem, key) and, where there are date columns, `entries` (stage entries).
     """
 
     def __init__(

@@ -1,6 +1,21 @@
 -- One contract for all sources; equal content counts once, with its first and its last delivery.
-with deals as (
-  select * from {{ ref('files_deals') }}
+with snapshots as (
+  select
+    source_relation,
+    sha256,
+    max(snapshot_on) as snapshot_on
+  from {{ ref('stg_snapshots') }}
+  group by source_relation, sha256
+),
+
+deals as (
+  select
+    deals.*,
+    snapshots.snapshot_on
+  from {{ ref('files_deals') }} as deals
+  left join snapshots
+    on deals.source_relation = snapshots.source_relation
+      and deals.sha256 = snapshots.sha256
 ),
 
 final as (
@@ -14,6 +29,7 @@ final as (
     max(case when is_initial_load then 1 else 0 end) = 1 as is_initial_load,
     is_deleted,
     max(data_as_of) as data_as_of,
+    max(snapshot_on) as snapshot_on,
     deal_name,
     pipeline_id,
     stage_id,
