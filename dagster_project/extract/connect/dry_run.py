@@ -108,9 +108,13 @@ def _reject_lines(run: DryRun) -> Iterator[str]:
 
 def _unknown_lines(run: DryRun) -> Iterator[str]:
     for result in run.results:
-        values = {value.value: value for value in reversed(result.unknown_values)}
-        if not values:
-            continue
-        yield f"  {len(values)} stages are not in the list of {result.source}; paste under `stages:`"
-        for value in sorted(values.values(), key=lambda v: -v.rows)[:_SHOWN]:
-            yield f"      {value.paste}"
+        values = {(value.column == "status", value.value): value for value in reversed(result.unknown_values)}
+        for is_status, problem in (
+            (False, "stages are not in the list of {}; paste under `stages:`"),
+            (True, "words of {} for the status are not known; paste under `statuses:`"),
+        ):
+            found = [value for (kind, _), value in values.items() if kind is is_status]
+            if found:
+                yield f"  {len(found)} {problem.format(result.source)}"
+            for value in sorted(found, key=lambda v: -v.rows)[:_SHOWN]:
+                yield f"      {value.paste}"

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -112,6 +112,7 @@ def reading_of(settings: Settings, source: Source, entity: str, table: TableFile
         "currency": settings.business.currency,
         "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
         "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
+        "statuses": _statuses(source) if entity in ("deals", "stage_history") else {},
         "stages": known.fingerprint if entity in ("deals", "stage_history") else "",
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
@@ -129,6 +130,10 @@ def _tidy(landing: Landing) -> list[str]:
     notes = [damaged.reason for damaged in landing.set_aside_damaged()]
     landing.ensure_empty_batches()
     return notes
+
+
+def _statuses(source: Source) -> Mapping[str, str]:
+    return source.statuses if isinstance(source, FileSource) else {}
 
 
 def _format(source: Source, table: TableFile) -> Format:
@@ -160,6 +165,7 @@ def _extract_table(
             run.source.time_zone or business.time_zone,
             business.time_zone,
             business.currency,
+            statuses=_statuses(run.source),
         ),
         known,
     )
@@ -237,6 +243,11 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
     oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
+    unknown = (
+        findings.unknown_stages(scratch, lambda value, rows: line_to_paste(value, listed, rows))
+        if known.stages
+        else ()
+    )
     report = FileReport(
         file=reading.file,
         entity=entity,
@@ -254,11 +265,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         oldest_event_on=oldest,
         newest_event_on=newest,
         rejects=findings.sample_rejects(scratch, reading.file),
-        unknown_values=findings.unknown_stages(
-            scratch, lambda value, rows: line_to_paste(value, listed, rows)
-        )
-        if known.stages
-        else (),
+        unknown_values=(*unknown, *findings.unknown_statuses(scratch)),
     )
 
     def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:

@@ -106,7 +106,10 @@ def _create_rejected(scratch: FileScratch) -> None:
 
 
 def _create_entries(scratch: FileScratch) -> None:
-    """Stage entries: a column shared by several stages dates only the stage the deal is in."""
+    """Stage entries: a column shared by several stages dates only the stage the deal is in.
+
+    A name that stages of several pipelines bear means the one of the deal's pipeline.
+    """
     if not scratch.columns.stage_columns:
         return
     scratch.connection.execute(
@@ -125,11 +128,14 @@ def _create_entries(scratch: FileScratch) -> None:
     scratch.connection.execute(
         f"""
         create or replace temp view entries as
-        select d.*, coalesce(t.stage_id, s.stage) as stage_id
+        select d.*, coalesce(own.stage_id, t.stage_id, s.stage) as stage_id
         from ({dates}) as d
         join entry_stages as s on s.place = d.place
+        left join stage_texts as own
+            on own.name = plain_text(s.stage) and own.pipeline = plain_text({_pipeline(scratch, "d")})
         left join stage_texts as t on t.name = plain_text(s.stage) and t.pipeline is null
-        where not s.is_shared or plain_text(d.id_stage) = plain_text(coalesce(t.stage_id, s.stage))
+        where not s.is_shared
+            or plain_text(d.id_stage) = plain_text(coalesce(own.stage_id, t.stage_id, s.stage))
         """
     )
 

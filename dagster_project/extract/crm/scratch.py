@@ -163,6 +163,8 @@ class FileScratch:
             for name, (index, kind) in inputs.items()
             if kind == "decimal"
         }
+        if "f_status" in inputs:
+            values["unknown_status"] = f"case when f_status_cast is null then r{inputs['f_status'][0]} end"
         if "f_probability" in inputs:
             place = inputs["f_probability"][0]
             values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"

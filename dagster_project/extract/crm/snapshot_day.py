@@ -22,7 +22,7 @@ class SnapshotDay:
 def snapshot_day(
     name_date: date | None, data_as_of: date | None, newest_event_on: date | None, read_on: date
 ) -> SnapshotDay | None:
-    """The day of a deals file: the date in its name, else the source's `data_as_of`, else the eve of its reading.
+    """The day of a deals file: the date in its name, else the source's `data_as_of`, else the eve of reading.
 
     `read_on` is the business day on which the file was first read. None for an undated file that ends weeks
     before: when it was exported cannot be known.

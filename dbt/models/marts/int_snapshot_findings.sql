@@ -32,20 +32,27 @@ kept as (
   where coalesce(absences.removed_on > context.as_of, true)
 ),
 
+sources as (
+  select source_relation
+  from {{ ref('int_snapshot_days') }}
+  group by source_relation
+),
+
 final as (
   select
-    source_relation,
+    sources.source_relation,
     'deals_vanished' as rule_name,
     '(all)' as subject,
-    count(*) as deals_affected,
-    {{ sorted_list('case when newest_first <= 5 then deal_id end') }} as sample_ids,
+    count(gone.deal_id) as deals_affected,
+    {{ sorted_list('case when gone.newest_first <= 5 then gone.deal_id end') }} as sample_ids,
     concat(
-      cast(count(*) as {{ dbt.type_string() }}),
+      cast(count(gone.deal_id) as {{ dbt.type_string() }}),
       ' deals are missing from the newest exports: they count as deleted from the day they were missing, neither won nor lost.'
     ) as message,
     'Nothing to do if they were deleted. If the export is filtered (open deals only, this year only), export all deals.' as remedy
-  from gone
-  group by source_relation
+  from sources
+  left join gone on sources.source_relation = gone.source_relation
+  group by sources.source_relation
   union all
   select
     source_relation,

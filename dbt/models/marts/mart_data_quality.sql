@@ -122,7 +122,7 @@ snapshot_rules as (
     rule_name,
     subject,
     'warning' as severity,
-    'finding' as status,
+    case when deals_affected > 0 then 'finding' else 'ok' end as status,
     deals_affected,
     cast(null as bigint) as deals_checked,
     cast(null as bigint) as rows_affected,
@@ -130,7 +130,7 @@ snapshot_rules as (
     cast(null as double) as share,
     sample_ids,
     message,
-    remedy,
+    case when deals_affected > 0 then remedy end as remedy,
     cast(null as {{ dbt.type_string() }}) as line_to_paste
   from {{ ref('int_snapshot_findings') }}
 ),
