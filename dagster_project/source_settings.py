@@ -124,7 +124,7 @@ class FileSource(Section):
 
     `stage_entered` names, per stage, the column of the deals file that holds the date of its entry. A column
     named for several stages (a closing date for Won and Lost) dates only the stage the deal is in now.
-    `statuses` names the source's own words for the state of a deal. A `field_history` is read as stage_history.
+    `statuses` names the source's own words for the state of a deal. `field_history` is read as stage_history.
     """
 
     name: str
