@@ -127,3 +127,22 @@ def test_layouts_that_tell_all_values_give_the_marts_of_the_stage_log(
 )
 def test_one_date_column_per_stage_tells_what_a_log_of_stages_alone_tells(built: Built, table: str) -> None:
     assert_equal(built, day_layouts.moves_log, day_layouts.date_columns, table)
+
+
+def test_deals_alone_tell_when_they_began_and_how_and_when_they_ended(built: Built) -> None:
+    columns = (
+        "deal_id", "pipeline_id", "stage_id", "status", "created_on", "close_date", "closed_on", "won_on",
+        "lost_on", "sales_cycle_days", "is_import", "amount_native", "currency", "amount_base", "owner_id",
+        "account_key", "product_key", "region", "country", "lead_source", "deal_type", "lost_reason",
+    )  # fmt: skip
+    told = built[day_layouts.stage_log].rows("fct_deals", *columns)
+    assert built[day_layouts.deals_alone].rows("fct_deals", *columns) == told
+    closings = ("deal_id", "to_status", "business_date", "amount_native")
+    expected = built[day_layouts.stage_log].rows(
+        "fct_stage_transitions", *closings, where="to_status <> 'open'"
+    )
+    assert len(expected) > 20
+    found = built[day_layouts.deals_alone].rows(
+        "fct_stage_transitions", *closings, where="to_status <> 'open'"
+    )
+    assert found == expected
