@@ -118,10 +118,16 @@ def _reject_lines(run: DryRun) -> Iterator[str]:
 
 def _unknown_lines(run: DryRun) -> Iterator[str]:
     for result in run.results:
-        values = {value.value: value for value in reversed(result.unknown_values)}
-        if not values:
-            continue
-        stages = "1 stage is" if len(values) == 1 else f"{len(values)} stages are"
-        yield f"  {stages} not in the list of {result.source}; paste under `stages:`"
-        for value in sorted(values.values(), key=lambda v: -v.rows)[:_SHOWN]:
-            yield f"      {value.paste}"
+        values = {(value.column == "status", value.value): value for value in reversed(result.unknown_values)}
+        for is_status, one, many in (
+            (False, "1 stage is not in the list of {}", "{} stages are not in the list of {}"),
+            (True, "1 word of {} for the status is not known", "{} words of {} for the status are not known"),
+        ):
+            found = [value for (kind, _), value in values.items() if kind is is_status]
+            if found:
+                said = (
+                    one.format(result.source) if len(found) == 1 else many.format(len(found), result.source)
+                )
+                yield f"  {said}; paste under `{'statuses' if is_status else 'stages'}:`"
+            for value in sorted(found, key=lambda v: -v.rows)[:_SHOWN]:
+                yield f"      {value.paste}"

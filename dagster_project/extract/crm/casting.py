@@ -6,7 +6,8 @@ Canonical text: dates `YYYY-MM-DD`, instants UTC `YYYY-MM-DD HH:MM:SS[.ffffff]`,
 guessed. Years of two digits are those of this century.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import duckdb
@@ -115,8 +116,10 @@ create or replace temp macro outcome_text(x) as
 create or replace temp macro status_text(x) as
     case
         when x in ('open', 'won', 'lost', 'closed_other') then x
+        when x in ('active', 'in_progress') then 'open'
         when x = 'closed_won' then 'won'
         when x = 'closed_lost' then 'lost'
+        when x in ('abandoned', 'cancelled', 'canceled', 'suspended') then 'closed_other'
     end;
 create or replace temp macro plain_text(x) as lower(regexp_replace(clean(x), '\s+', ' ', 'g'));
 """
@@ -126,8 +129,9 @@ create or replace temp macro plain_text(x) as lower(regexp_replace(clean(x), '\s
 class Casting:
     """How the values of one table are written: its format and the two zones that decide instants and days.
 
-    `serials` tells that bare numbers are Excel's dates, and which day they count from. `business_currency`
-    decides what a symbol of several currencies ($, kr) means.
+    `statuses` names what the source's own words for the state of a deal mean. `serials` tells that bare
+    numbers are Excel's dates, and which day they count from. `business_currency` decides what a symbol of
+    several currencies ($, kr) means.
     """
 
     format: Format
@@ -135,11 +139,17 @@ class Casting:
     business_zone: str
     business_currency: str = ""
     serials: Literal["1900", "1904"] | None = None
+    statuses: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the macros and settings that the expressions need."""
         connection.execute("set timezone = 'UTC'")
         connection.execute(_MACROS)
+        connection.execute(
+            "create or replace temp table status_words as "
+            "select label(unnest($1::varchar[])) as word, unnest($2::varchar[]) as status",
+            [list(self.statuses), list(self.statuses.values())],
+        )
         connection.execute(money.macros(self.business_currency))
 
     def prepared(self, kind: Kind, raw: str) -> str:
@@ -161,7 +171,7 @@ class Casting:
             "instant": f"cast(instant_of({raw}, {zones}) as varchar)",
             "boolean": f"flag_text({raw})",
             "outcome": f"outcome_text(label({raw}))",
-            "status": f"status_text(label({raw}))",
+            "status": f"coalesce({self._own_status(raw)}, status_text(label({raw})))",
             "category": f"label({raw})",
         }
         return expressions[kind]
@@ -239,6 +249,11 @@ class Casting:
         if kind == "outcome":
             return "'write open, won, lost or closed_other'"
         return "cast(null as varchar)"
+
+    def _own_status(self, raw: str) -> str:
+        if not self.statuses:
+            return "null"
+        return f"(select any_value(status) from status_words where word = label({raw}))"
 
     def _number(self, raw: str) -> str:
         if self.format.decimal is None:

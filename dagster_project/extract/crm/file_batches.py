@@ -13,11 +13,14 @@ Fill = Callable[[Path], None]
 _HISTORY = SOURCE_ENTITIES["stage_history"]
 
 
-def kept_records(scratch: FileScratch, stamp: Stamp, file: str) -> Fill:
+def kept_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -> Fill:
     """The kept rows as records of the file's entity."""
     fields = {name: _kept_value(scratch, name) for name in scratch.entity.fields}
     content = _json(fields)
-    where = [*_json_pairs(fields), f"'extra', extra::json, 'file', {literal(file)}, 'row', line::varchar"]
+    origin = (
+        f"'extra', extra::json, 'file', {literal(file)}, 'row', line::varchar, 'sha256', {literal(sha256)}"
+    )
+    where = [*_json_pairs(fields), origin]
     modified = "try_cast(f_modified_at as timestamp)" if scratch.has("modified_at") else "null::timestamp"
     return _copy(
         scratch,
@@ -52,7 +55,8 @@ def stage_entries(scratch: FileScratch, stamp: Stamp, file: str) -> Fill:
 
 
 def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -> Fill:
-    """The rejected rows as records of the entity `rejects`."""
+    """The rejected rows as records of the entity `rejects`; `key` names the record where the row does."""
+    key = next(iter(scratch.entity.key), "")
     fields = {
         "file": literal(file),
         "row": "line::varchar",
@@ -61,6 +65,7 @@ def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -
         "reason": "problem.reason",
         "entity": literal(scratch.entity.name),
         "hint": "problem.hint",
+        "key": "key" if scratch.has(key) else "null::varchar",
         "sha256": literal(sha256),
     }
     return _copy(

@@ -11,7 +11,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -98,7 +98,8 @@ def extract_files(
     landing = Landing(settings.paths.landing)
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
-    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial, tell)
+    log = ReadLog(landing, source.name, settings.business.zone)
+    run = _Pass(settings, source, now, landing, log, initial, tell)
     reports: list[FileReport] = []
     if source.stage_lines():
         reports.append(_land_stage_list(run))
@@ -123,6 +124,7 @@ def reading_of(settings: Settings, source: Source, entity: str, table: TableFile
         "currency": settings.business.currency,
         "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
         "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
+        "statuses": _statuses(source) if entity in ("deals", "stage_history") else {},
         "stages": known.fingerprint if entity in ("deals", "stage_history") else "",
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
@@ -140,6 +142,10 @@ def _tidy(landing: Landing) -> list[str]:
     notes = [damaged.reason for damaged in landing.set_aside_damaged()]
     landing.ensure_empty_batches(api_entities())
     return notes
+
+
+def _statuses(source: Source) -> Mapping[str, str]:
+    return source.statuses if isinstance(source, FileSource) else {}
 
 
 def _format(source: Source, table: TableFile) -> Format:
@@ -171,6 +177,7 @@ def _extract_table(
             run.source.time_zone or business.time_zone,
             business.time_zone,
             business.currency,
+            statuses=_statuses(run.source),
         ),
         known,
         run.tell,
@@ -218,9 +225,10 @@ def _extract_file(run: _Pass, loader: Loader, look: Look, member: Member, finger
     started = time.monotonic()
     name, entity = member.name, loader.entity.name
     sha256 = file_sha256(member.path)
-    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look))
+    data_as_of = run.source.data_as_of if isinstance(run.source, FileSource) else None
+    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look), data_as_of)
     if before := run.log.report_of(reading):
-        run.log.note_again(reading, before, run.now)
+        run.log.note_again(reading, before, run.now, "reads" in run.initial)
         return replace(before, file=name, status="unchanged")
     run.landing.require_space(_SPACE_FACTOR * member.path.stat().st_size)
     try:
@@ -248,6 +256,11 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
     oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
+    unknown = (
+        findings.unknown_stages(scratch, lambda value, rows: line_to_paste(value, listed, rows))
+        if known.stages
+        else ()
+    )
     report = FileReport(
         file=reading.file,
         entity=entity,
@@ -265,11 +278,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         oldest_event_on=oldest,
         newest_event_on=newest,
         rejects=findings.sample_rejects(scratch, reading.file),
-        unknown_values=findings.unknown_stages(
-            scratch, lambda value, rows: line_to_paste(value, listed, rows)
-        )
-        if known.stages
-        else (),
+        unknown_values=(*unknown, *findings.unknown_statuses(scratch)),
     )
 
     def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:
@@ -277,7 +286,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
             reading, target, run.now, target in run.initial, fill, newest_event_on=report.newest_event_on
         )
 
-    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file))
+    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file, reading.sha256))
     if counts.entries:
         land("stage_history", lambda stamp: file_batches.stage_entries(scratch, stamp, reading.file))
     if counts.rejected:

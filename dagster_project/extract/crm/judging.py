@@ -122,11 +122,13 @@ def _pipeline(scratch: FileScratch, relation: str) -> str:
 def _create_rejected(scratch: FileScratch) -> None:
     key = scratch.entity.key[0] if scratch.entity.key and scratch.has(scratch.entity.key[0]) else None
     value = f"t.f_{key}" if key else "null::varchar"
+    # A row that cannot be told apart into values blames no column, and its values are not its own.
+    named = f'case when problem."column" is not null then f_{key} end' if key else "null::varchar"
     header = scratch.columns.headers[scratch.columns.columns[key]] if key in scratch.columns.columns else key
     scratch.connection.execute(
         f"""
         create or replace temp view rejected as
-        select line, problem from typed
+        select line, problem, {named} as key from typed
         where problem is not null and line not in (select line from duplicates)
         union all
         select
@@ -136,7 +138,8 @@ def _create_rejected(scratch: FileScratch) -> None:
                 "value" := {value},
                 reason := 'is the same record as line ' || c.first_line::varchar || ', with other values',
                 hint := 'keep one of the two rows, or map modified_at if both are versions of one record'
-            )
+            ),
+            {value}
         from conflicts as c
         join typed as t on t.line = c.line
         """
@@ -144,7 +147,10 @@ def _create_rejected(scratch: FileScratch) -> None:
 
 
 def _create_entries(scratch: FileScratch) -> None:
-    """Stage entries: a column shared by several stages dates only the stage the deal is in."""
+    """Stage entries: a column shared by several stages dates only the stage the deal is in.
+
+    A name that stages of several pipelines bear means the one of the deal's pipeline.
+    """
     if not scratch.columns.stage_columns:
         return
     scratch.connection.execute(
@@ -163,11 +169,14 @@ def _create_entries(scratch: FileScratch) -> None:
     scratch.connection.execute(
         f"""
         create or replace temp view entries as
-        select d.*, coalesce(t.stage_id, s.stage) as stage_id
+        select d.*, coalesce(own.stage_id, t.stage_id, s.stage) as stage_id
         from ({dates}) as d
         join entry_stages as s on s.place = d.place
+        left join stage_texts as own
+            on own.name = plain_text(s.stage) and own.pipeline = plain_text({_pipeline(scratch, "d")})
         left join stage_texts as t on t.name = plain_text(s.stage) and t.pipeline is null
-        where not s.is_shared or plain_text(d.id_stage) = plain_text(coalesce(t.stage_id, s.stage))
+        where not s.is_shared
+            or plain_text(d.id_stage) = plain_text(coalesce(own.stage_id, t.stage_id, s.stage))
         """
     )
 

@@ -28,7 +28,7 @@ class FileScratch:
 
     Tables: `typed` (every row: line, problem, fields `f_…`) and, once judged, `duplicates` (line) and
     `conflicts` (line, first_line). Views, once judged: `kept` (rows to land, with stages by id), `rejected`
-    (line, problem) and, where there are date columns, `entries` (stage entries).
+    (line, problem, key) and, where there are date columns, `entries` (stage entries).
     """
 
     def __init__(
@@ -166,6 +166,8 @@ class FileScratch:
             for name, (index, kind) in inputs.items()
             if kind == "decimal"
         }
+        if "f_status" in inputs:
+            values["unknown_status"] = f"case when f_status_cast is null then r{inputs['f_status'][0]} end"
         if "f_probability" in inputs:
             place = inputs["f_probability"][0]
             values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"
