@@ -26,6 +26,7 @@ from tests.ledger.book import Book
 from tests.ledger.deliveries import land, typed_changes, typed_records, typed_stages
 
 DBT_PROJECT = Path(__file__).resolve().parents[2] / "dbt"
+LAYERS = ("staging", "ledger")
 FACTS = ("fct_deal_versions", "fct_stage_transitions", "int_stage_visits")
 FILLED = ("files_deals", "files_deal_events", "stg_stages")
 CONTEXT_DEFAULTS = {
@@ -100,6 +101,11 @@ class LedgerBench:
             name: self._fast.sql(f"select * from staging.{name}").to_arrow_table().schema for name in FILLED
         }
 
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The database in which `build` works."""
+        return self._fast
+
     def build_landed(self, book: Book, folder: Path, parts: int = 1) -> LedgerTables:
         """Land the book in a folder, each delivery in so many batches, and run all models on it."""
         land(book, folder, parts)
@@ -149,21 +155,21 @@ def build_with_dbt(book: Book, folder: Path) -> tuple[LedgerTables, LedgerBench]
     database = folder / "warehouse.duckdb"
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, book)
-    run_dbt("run", database, folder / "landing", folder / "target")
+    run_dbt("run", database, folder / "landing", folder / "target", LAYERS)
     tables = LedgerTables(duckdb.connect(str(database), read_only=True))
-    models = _compiled_models(folder / "target")
+    models = compiled_models(folder / "target")
     return tables, LedgerBench(models, folder / "landing", folder / "empty_landing")
 
 
-def run_dbt(command: str, database: Path, landing: Path, target: Path) -> None:
-    """Run dbt on staging and ledger in a process of its own, so that none of its connections stays here."""
+def run_dbt(command: str, database: Path, landing: Path, target: Path, select: Sequence[str]) -> None:
+    """Run dbt on what is selected in a process of its own, so that none of its connections stays here."""
     environment = os.environ | {
         "STAGELEDGER_WAREHOUSE": str(database),
         "STAGELEDGER_LANDING": str(landing),
         "STAGELEDGER_THREADS": "1",
     }
     options = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT, "--target-path": target}
-    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", "staging", "ledger"]
+    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *select]
     call += [str(part) for option in options.items() for part in option]
     call += ["--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-version-check"]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
@@ -201,18 +207,19 @@ def _new_warehouse() -> duckdb.DuckDBPyConnection:
         connection.execute(f"set {setting}")
     connection.execute("attach ':memory:' as warehouse")
     connection.execute("use warehouse")
-    connection.execute("create schema staging")
-    connection.execute("create schema ledger")
+    for schema in ("staging", "ledger", "marts"):
+        connection.execute(f"create schema {schema}")
     create_run_context(connection, Book(stages=()))
     return connection
 
 
-def _compiled_models(target: Path) -> list[Model]:
+def compiled_models(target: Path, schemas: Sequence[str] = LAYERS) -> list[Model]:
+    """The models of these schemas with the SQL that dbt compiled into the target folder."""
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     nodes = {
         key: node
         for key, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and node["schema"] in ("staging", "ledger")
+        if node["resource_type"] == "model" and node["schema"] in schemas and "compiled_code" in node
     }
     return [
         Model(
