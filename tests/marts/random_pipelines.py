@@ -1,7 +1,7 @@
-"""Random sales books for the waterfall: deals that are pushed, pulled, re-priced, handed over, closed and reopened.
+"""Random sales books for the waterfall: deals pushed, pulled, re-priced, handed over, closed and reopened.
 
-Many books share one build, because a build of many costs what one of few does. Each book is a region with owners
-and teams of its own, so that its waterfall is that of its region and no deal of another one can hide a mistake.
+Many books share one build, because a build of many costs what one of few does. Each book is a region with
+owners and teams of its own, so that its waterfall is that of its region and no other can hide a mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The waterfall once more, in plain Python: slice by slice from the states at both ends, by the rules of its definition.
+"""The waterfall in plain Python: slice by slice from the states at both ends, by its definition.
 
 States come from the versions of the ledger, which has tests of its own; nothing else is shared with the SQL.
 """
@@ -80,6 +80,11 @@ class Rates:
         for currency, day, rate in sorted(rates):
             self.by_currency[currency].append((day, Decimal(rate)))
 
+    def is_known(self, amount: Decimal | None, currency: str, day: date) -> bool:
+        """Whether amount and rate are known at the end of a day."""
+        is_rated = currency == "EUR" or any(from_day <= day for from_day, _ in self.by_currency[currency])
+        return amount is not None and is_rated
+
     def value(self, amount: Decimal | None, currency: str, day: date) -> Decimal:
         """The amount in the reporting currency at the end of a day; 0 where nothing is known."""
         if amount is None or currency == "EUR":
@@ -92,8 +97,8 @@ def read_deals(tables: LedgerTables) -> list[Deal]:
     """All deals of the ledger."""
     rows = tables.query(
         """
-        select v.deal_key, v.valid_from_date, v.status, v.is_deleted, v.amount_native, v.currency, v.close_date,
-          o.owner, o.team, v.pipeline_id, coalesce(d.region, o.region, '(none)')
+        select v.deal_key, v.valid_from_date, v.status, v.is_deleted, v.amount_native, v.currency,
+          v.close_date, o.owner, o.team, v.pipeline_id, coalesce(d.region, o.region, '(none)')
         from ledger.fct_deal_versions as v
         join ledger.dim_owner as o using (owner_key)
         join ledger.int_deals as d using (deal_key)
@@ -145,6 +150,7 @@ def add_moves(sums: Sums, deal: Deal, rates: Rates, days: tuple[date, date], win
                 if after.status in ("won", "lost"):
                     end_day = min(after.close_date or closing[0], through_day)
             value = rates.value(after.amount, after.currency, end_day)
+            moves["known"] += (is_in or is_closed) and rates.is_known(after.amount, after.currency, end_day)
             if was_in and before is not None:
                 _add_from_start(moves, before, after, rates, days, end_day, value, is_in or is_closed)
                 if not (is_in or is_closed):
@@ -171,6 +177,7 @@ def _add_from_start(
 ) -> None:
     start = rates.value(before.amount, before.currency, days[0])
     moves["start"] += start
+    moves["known"] += rates.is_known(before.amount, before.currency, days[0])
     if stays_to_the_end:
         revalued = rates.value(before.amount, before.currency, end_day)
         moves["fx"] += revalued - start
@@ -204,7 +211,10 @@ def _way_out(before: Version, after: Version, segment_type: str, window: InWindo
 def waterfall(
     deals: Sequence[Deal], rates: Rates, period: tuple[date, date], as_of: date, mode: str, scope: str
 ) -> Sums:
-    """Bucket sums by (segment type, segment) of one period; `mode` and `scope` as in the mart."""
+    """Bucket sums by (segment type, segment) of one period; `mode` and `scope` as in the mart.
+
+    Beside the buckets, `known` counts the moves whose amount is known.
+    """
     start, end = period
     through = min(end, as_of)
 

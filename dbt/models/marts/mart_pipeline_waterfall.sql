@@ -1,7 +1,5 @@
-{%- set entries = ['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in'] %}
-{%- set exits = ['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'] %}
 {%- set moves_within = ['increased', 'decreased', 'fx'] %}
-{%- set amounts = entries + moves_within + exits %}
+{%- set amounts = waterfall_entries() + moves_within + waterfall_exits() %}
 with context as (
   select * from {{ ref('stg_run_context') }}
 ),
@@ -22,66 +20,12 @@ sources as (
   from {{ ref('int_source_history') }}
 ),
 
-sums as (
-  {%- for segment_type, segment in [
-    ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
-  ] %}
-  select
-    mode,
-    scope,
-    period_type,
-    period,
-    '{{ segment_type }}' as segment_type,
-    {{ segment }} as segment,
-    sum(start_amount) as start_amount,
-    sum(end_amount) as end_amount,
-    count(case when is_in_start then 1 end) as deals_start,
-    count(case when is_in_end then 1 end) as deals_end,
-    count(case when is_end_amount_missing then 1 end) as deals_end_without_amount,
-    count(case when is_end_rate_missing then 1 end) as deals_end_without_rate,
-    count(case when is_priced then 1 end) as rows_priced,
-    {%- for bucket in entries %}
-    sum(case when entry_bucket = '{{ bucket }}' then entry_amount else 0 end) as {{ bucket }}_amount,
-    count(case when entry_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
-    {%- endfor %}
-    {%- for bucket in exits %}
-    sum(case when exit_bucket = '{{ bucket }}' then exit_amount else 0 end) as {{ bucket }}_amount,
-    count(case when exit_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
-    {%- endfor %}
-    sum(case when change_amount > 0 then change_amount else 0 end) as increased_amount,
-    count(case when change_amount > 0 then 1 end) as deals_increased,
-    sum(case when change_amount < 0 then change_amount else 0 end) as decreased_amount,
-    count(case when change_amount < 0 then 1 end) as deals_decreased,
-    sum(fx_amount) as fx_amount,
-    count(case when fx_amount <> 0 then 1 end) as deals_fx
-  from moves
-  where in_{{ segment_type }}
-  group by mode, scope, period_type, period{{ ", " ~ segment if segment_type != 'total' }}
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
-),
+{{ waterfall_sums('moves') }},
 
 scopes as (
   select 'rolling' as scope
   union all
   select 'period' as scope
-),
-
--- every period has its total, also one in which nothing happened; both modes start and end at the same balances
-cells as (
-  select scope, period_type, period, segment_type, segment
-  from sums
-  union
-  select
-    scopes.scope,
-    periods.period_type,
-    periods.period,
-    'total' as segment_type,
-    'all' as segment
-  from periods
-  cross join scopes
 ),
 
 modes as (
@@ -90,9 +34,29 @@ modes as (
   select 'gross' as mode
 ),
 
-joined as (
+-- gross has the balances of net; and every period has its total, also one in which nothing happened
+cells as (
+  select mode, scope, period_type, period, segment_type, segment
+  from sums
+  union
+  select 'gross' as mode, scope, period_type, period, segment_type, segment
+  from sums
+  union
   select
     modes.mode,
+    scopes.scope,
+    periods.period_type,
+    periods.period,
+    'total' as segment_type,
+    'all' as segment
+  from periods
+  cross join scopes
+  cross join modes
+),
+
+joined as (
+  select
+    cells.mode,
     cells.scope,
     cells.period_type,
     cells.period,
@@ -110,9 +74,8 @@ joined as (
     -- deals moved, but what they are worth is not known of any: that is not zero
     coalesce(balances.rows_priced, 0) + coalesce(sums.rows_priced, 0) > 0 or (balances.segment is null and sums.segment is null) as is_told_in_amounts
   from cells
-  cross join modes
   left join sums
-    on modes.mode = sums.mode
+    on cells.mode = sums.mode
       and cells.scope = sums.scope
       and cells.period_type = sums.period_type
       and cells.period = sums.period

@@ -18,12 +18,12 @@ with periods as (
 
 newest as (
   select
-    versions.deal_key,
-    versions.valid_from_date as unchanged_since
-  from {{ ref('fct_deal_versions') }} as versions
+    states.deal_key,
+    states.valid_from_date as unchanged_since,
+    states.closed_on
+  from {{ ref('fct_pipeline_states') }} as states
   cross join {{ ref('stg_run_context') }} as context
-  where versions.valid_from_date <= context.as_of
-    and (versions.valid_to_date is null or versions.valid_to_date > context.as_of)
+  where states.valid_to_date > context.as_of
 ),
 
 deals as (
@@ -36,7 +36,10 @@ deals as (
     coalesce(deals.amount_base, 0) as amount,
     newest.unchanged_since
   from {{ ref('fct_deals') }} as deals
-  inner join newest on deals.deal_key = newest.deal_key
+  inner join newest
+    on deals.deal_key = newest.deal_key
+      -- a closed deal that was moved to another pipeline counts as closed anew in fct_deals
+      and deals.closed_on = newest.closed_on
 ),
 
 booked as (

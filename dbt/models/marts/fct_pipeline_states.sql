@@ -1,6 +1,6 @@
 -- Deals as they stood at the ends of days: what came and went within a day is left out, but a day's closing stays known.
 with context as (
-  select as_of from {{ ref('stg_run_context') }}
+  select * from {{ ref('stg_run_context') }}
 ),
 
 versions as (
@@ -49,6 +49,12 @@ final as (
     days.first_seen_on,
     days.phase,
     case when days.phase not in ('open', 'removed') then days.last_closing_on end as closed_on,
+    case
+      when days.phase in ('open', 'removed') then null
+      when days.phase = 'won' and context.dates_won = 'close_date' then coalesce(days.close_date, days.last_closing_on)
+      when days.phase = 'lost' and context.dates_lost = 'close_date' then coalesce(days.close_date, days.last_closing_on)
+      else days.last_closing_on
+    end as valued_on,
     days.amount_native,
     days.currency,
     days.close_date,
@@ -60,6 +66,7 @@ final as (
     pipelines.pipeline,
     coalesce(deals.region, owners.region, accounts.region, '(none)') as region
   from days
+  cross join context
   inner join {{ ref('int_deals') }} as deals on days.deal_key = deals.deal_key
   inner join {{ ref('dim_owner') }} as owners on days.credit_owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on days.pipeline_key = pipelines.pipeline_key
