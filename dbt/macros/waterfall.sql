@@ -299,17 +299,8 @@ waterfall_moves as (
 )
 {%- endmacro %}
 
-{# Buckets through which deals come in, and go out. #}
-{% macro waterfall_entries() -%}
-{{ return(['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in']) }}
-{%- endmacro %}
-
-{% macro waterfall_exits() -%}
-{{ return(['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope']) }}
-{%- endmacro %}
-
-{# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket. #}
-{% macro waterfall_sums(moves) -%}
+{# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket through which they come and go. #}
+{% macro waterfall_sums(moves, entries, exits) -%}
 sums as (
   {%- for segment_type, segment in [
     ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
@@ -328,11 +319,11 @@ sums as (
     count(case when is_end_amount_missing then 1 end) as deals_end_without_amount,
     count(case when is_end_rate_missing then 1 end) as deals_end_without_rate,
     count(case when is_priced then 1 end) as rows_priced,
-    {%- for bucket in waterfall_entries() %}
+    {%- for bucket in entries %}
     sum(case when entry_bucket = '{{ bucket }}' then entry_amount else 0 end) as {{ bucket }}_amount,
     count(case when entry_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
     {%- endfor %}
-    {%- for bucket in waterfall_exits() %}
+    {%- for bucket in exits %}
     sum(case when exit_bucket = '{{ bucket }}' then exit_amount else 0 end) as {{ bucket }}_amount,
     count(case when exit_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
     {%- endfor %}

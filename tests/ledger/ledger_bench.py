@@ -37,6 +37,8 @@ CONTEXT_DEFAULTS = {
     "cycle_from": "created",
     "velocity_basis": "closed",
     "estimate_open_amounts": False,
+    "coverage_scope": "all",
+    "coverage_include_past_due": True,
     "definition_version": "default",
     "settings_json": "{}",
 }

@@ -26,6 +26,14 @@ TABLES = (
     "mart_pipeline_daily",
     "mart_sales_performance",
 )
+OUTLOOK_TABLES = (
+    "mart_pipeline_generation",
+    "mart_restatements",
+    "mart_close_date_slippage",
+    "mart_pipeline_coverage",
+    "fct_pipeline_snapshot",
+    "fct_pipeline_movements",
+)
 MACRO_TABLES = (*TABLES, "int_table_macros", "dim_deal", "dim_stage", "dim_fx_rate")
 INVARIANTS = (
     "waterfall_adds_up",
@@ -61,7 +69,7 @@ def compile_waterfall(folder: Path) -> WaterfallBench:
     land(Book(stages=()), landing)
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, Book(stages=()))
-    run_dbt("compile", database, landing, target, [f"+{table}" for table in MACRO_TABLES])
+    run_dbt("compile", database, landing, target, [f"+{table}" for table in {*MACRO_TABLES, *OUTLOOK_TABLES}])
     models = compiled_models(target, ("staging", "ledger", "marts"))
     nodes = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"].values()
     compiled = {node["name"]: node.get("compiled_code") for node in nodes if node["name"] in INVARIANTS}

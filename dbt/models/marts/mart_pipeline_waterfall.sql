@@ -1,5 +1,6 @@
-{%- set moves_within = ['increased', 'decreased', 'fx'] %}
-{%- set amounts = waterfall_entries() + moves_within + waterfall_exits() %}
+{%- set entries = ['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in'] %}
+{%- set exits = ['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'] %}
+{%- set amounts = entries + ['increased', 'decreased', 'fx'] + exits %}
 with context as (
   select * from {{ ref('stg_run_context') }}
 ),
@@ -20,7 +21,7 @@ sources as (
   from {{ ref('int_source_history') }}
 ),
 
-{{ waterfall_sums('moves') }},
+{{ waterfall_sums('moves', entries, exits) }},
 
 scopes as (
   select 'rolling' as scope
