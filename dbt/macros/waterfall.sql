@@ -75,7 +75,7 @@ paired as (
     end as to_phase,
     least(coalesce(to_states.valued_on, windows.through_day), windows.through_day) as to_rate_day,
     {%- for side in sides %}
-      {%- for column in ['amount_native', 'currency', 'close_date', 'stage_key', 'owner_key', 'pipeline_key'] + labels %}
+      {%- for column in ['state_number', 'amount_native', 'currency', 'close_date'] + labels %}
     {{ side }}_states.{{ column }} as {{ side }}_{{ column }}{{ "," if not (loop.last and side == 'to') }}
       {%- endfor %}
     {%- endfor %}
@@ -107,7 +107,7 @@ priced as (
     cast(paired.to_amount_native * to_rates.rate as decimal(20, 3)) as to_amount,
     paired.to_amount_native is null as is_amount_missing,
     {%- for side in sides %}
-      {%- for column in ['close_date', 'stage_key', 'owner_key', 'pipeline_key'] + labels %}
+      {%- for column in ['state_number', 'close_date'] + labels %}
     paired.{{ side }}_{{ column }},
       {%- endfor %}
     {%- endfor %}
@@ -289,12 +289,8 @@ waterfall_moves as (
     to_amount,
     from_close_date,
     to_close_date,
-    from_stage_key,
-    to_stage_key,
-    from_owner_key,
-    to_owner_key,
-    from_pipeline_key,
-    to_pipeline_key
+    from_state_number,
+    to_state_number
   from moves
 )
 {%- endmacro %}

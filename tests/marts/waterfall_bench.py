@@ -40,6 +40,7 @@ INVARIANTS = (
     "waterfall_ends_where_the_next_one_starts",
     "waterfall_segments_add_up",
     "waterfall_equals_the_open_pipeline",
+    "waterfall_gross_adds_up_over_time",
     "waterfall_won_equals_the_bookings",
 )
 

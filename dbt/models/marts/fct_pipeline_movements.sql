@@ -59,17 +59,23 @@ final as (
     parts.to_amount,
     parts.from_close_date,
     parts.to_close_date,
-    parts.from_stage_key,
-    parts.to_stage_key,
+    from_states.stage_key as from_stage_key,
+    to_states.stage_key as to_stage_key,
     from_stages.stage as from_stage,
     to_stages.stage as to_stage,
-    parts.from_owner_key,
-    parts.to_owner_key,
+    from_states.owner_key as from_owner_key,
+    to_states.owner_key as to_owner_key,
     context.definition_version
   from parts
   cross join {{ ref('stg_run_context') }} as context
-  left join {{ ref('dim_stage') }} as from_stages on parts.from_stage_key = from_stages.stage_key
-  left join {{ ref('dim_stage') }} as to_stages on parts.to_stage_key = to_stages.stage_key
+  inner join {{ ref('fct_pipeline_states') }} as to_states
+    on parts.deal_key = to_states.deal_key
+      and parts.to_state_number = to_states.state_number
+  left join {{ ref('fct_pipeline_states') }} as from_states
+    on parts.deal_key = from_states.deal_key
+      and parts.from_state_number = from_states.state_number
+  left join {{ ref('dim_stage') }} as from_stages on from_states.stage_key = from_stages.stage_key
+  left join {{ ref('dim_stage') }} as to_stages on to_states.stage_key = to_stages.stage_key
 )
 
 select * from final

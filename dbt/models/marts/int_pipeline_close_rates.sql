@@ -32,7 +32,7 @@ quarters as (
   group by quarter_label, quarter_index, quarter_start_on, quarter_end_on, quarter_offset
 ),
 
-today as (
+this_day as (
   select
     calendar.day_of_quarter,
     calendar.business_day_of_quarter
@@ -45,11 +45,11 @@ probes as (
   select
     ahead.quarters_ahead,
     origins.quarter_index as origin_index,
-    least({{ add_days('origins.quarter_start_on', 'today.day_of_quarter - 1') }}, origins.quarter_end_on) as probe_day,
+    least({{ add_days('origins.quarter_start_on', 'this_day.day_of_quarter - 1') }}, origins.quarter_end_on) as probe_day,
     targets.quarter_start_on as target_start_on,
     targets.quarter_end_on as target_end_on
   from quarters as origins
-  cross join today
+  cross join this_day
   cross join (
     {%- for quarters_ahead in range(5) %}
     select {{ quarters_ahead }} as quarters_ahead
@@ -131,10 +131,10 @@ won_by_day as (
     won_deals.pipeline,
     won_deals.region,
     won_deals.amount_base,
-    days.business_day_of_quarter <= today.business_day_of_quarter as is_by_this_day
+    days.business_day_of_quarter <= this_day.business_day_of_quarter as is_by_this_day
   from won_deals
   inner join {{ ref('dim_date') }} as days on won_deals.won_on = days.date_day
-  cross join today
+  cross join this_day
   where days.quarter_offset between -8 and -1
 ),
 
