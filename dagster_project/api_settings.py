@@ -65,6 +65,10 @@ class ApiSource(Section):
         return None if self.lookback_minutes is None else timedelta(minutes=self.lookback_minutes)
 
     @property
+    def data_as_of(self) -> None:
+        """Never fixed: a CRM's data are expected to grow."""
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """All secret values of this source, to be kept out of logs."""
         values = (getattr(self, name) for name in type(self).model_fields)

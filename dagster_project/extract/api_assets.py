@@ -91,9 +91,12 @@ def _source_assets(
         selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
         for report in reports:
             yield from _results(context, source, report, selected)
-        failed = [report.reason for report in reports if report.status is Status.FAILED]
+        failed = [report for report in reports if report.status is Status.FAILED]
         if failed:
-            raise dg.Failure("; ".join(failed))
+            raise dg.Failure(
+                "; ".join(report.reason for report in failed),
+                allow_retries=all(report.is_passing for report in failed),
+            )
 
     return extract
 

@@ -28,6 +28,9 @@ _KEEP_RESUMABLE_SECONDS = 30 * 24 * 3600
 class InUse(Exception):
     """Another process works in a resumable folder."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(f"another process is reading {name}; wait for it to end, then run again")
+
 
 class InFlight:
     """The folder `.inflight/` under `root`."""

@@ -12,6 +12,7 @@ from dagster_project.extract.api_errors import (
     CursorExpired,
     DailyQuotaExhausted,
     NotThere,
+    SourceUnavailable,
 )
 from dagster_project.extract.crm import schema_drift
 from dagster_project.extract.crm.api_plan import BatchPlan, Planner
@@ -91,6 +92,7 @@ class Extraction:
             report.reason = str(error)
         except (ApiError, InUse) as error:
             report.status, report.reason = Status.FAILED, str(error)
+            report.is_passing = isinstance(error, SourceUnavailable)
         report.usage = self.connector.client.usage.since(before)
         report.seconds = clock.monotonic() - began
         report.covered_until = self.covered(spec.name).until

@@ -22,12 +22,14 @@ class Status(Enum):
 class EntityReport:
     """One entity of one extraction. While it is PARTIAL, `done` of `total` records are read (None: unknown).
 
-    `reason` says why it is PARTIAL, SKIPPED or FAILED; `notes` are warnings.
+    `reason` says why it is PARTIAL, SKIPPED or FAILED; `is_passing`: trying again may help.
+    `notes` are warnings.
     """
 
     entity: str
     status: Status = Status.UP_TO_DATE
     reason: str = ""
+    is_passing: bool = False
     rows: int = 0
     batches: list[str] = field(default_factory=list)
     covered_until: datetime | None = None
