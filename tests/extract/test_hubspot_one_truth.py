@@ -8,7 +8,6 @@ What HubSpot cannot tell, and the comparison leaves out or translates:
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -39,10 +38,10 @@ COMPARED = (
     "replace(changed_by, 'AUTOMATION_PLATFORM:', '') as changed_by",
 )  # fmt: skip
 DEALS = (
-    "deal_id", "deal_name", "pipeline_id", "stage_id", "status", "is_deleted", "created_at", "first_entered_on",
-    "cycle_start_on", "close_date", "closed_on", "won_on", "lost_on", "is_import", "sales_cycle_days",
-    "amount_native", "amount_base", "owner_id", "industry", "deal_type", "lead_source", "lost_reason", "push_count",
-    "days_in_stage", "stage_entered_on", "max_rank_reached",
+    "deal_id", "deal_name", "pipeline_id", "stage_id", "status", "is_deleted", "created_at",
+    "first_entered_on", "cycle_start_on", "close_date", "closed_on", "won_on", "lost_on", "is_import",
+    "sales_cycle_days", "amount_native", "amount_base", "owner_id", "industry", "deal_type", "lead_source", "lost_reason",
+    "push_count", "days_in_stage", "stage_entered_on", "max_rank_reached",
 )  # fmt: skip
 
 
@@ -101,7 +100,9 @@ def merged(world: World) -> str:
 
 def test_both_doors_lead_to_the_same_transitions(world: World, both: LedgerTables) -> None:
     where = f"deal_id not in {merged(world)} and deal_id not like '9000%'"
-    assert both.query("select count(*) > 900 from ledger.fct_stage_transitions where source_relation = 'hq'")[0][0]
+    assert both.query("select count(*) > 900 from ledger.fct_stage_transitions where source_relation = 'hq'")[
+        0
+    ][0]
     assert differences(both, "fct_stage_transitions", COMPARED, where) == []
 
 

@@ -48,6 +48,11 @@ class Asked:
         """The query of the address."""
         return {name: ",".join(values) for name, values in parse_qs(urlsplit(self.path).query).items()}
 
+    @property
+    def is_archived(self) -> bool:
+        """Whether the recycle bin is asked for."""
+        return self.query.get("archived", "").lower() == "true"
+
 
 class Refusal(Exception):
     """An answer that is an error."""
@@ -186,10 +191,10 @@ class HubSpotServer:
             if what == "/search":
                 return 200, headers, self._search(kind, asked.body)
             if what == "/batch/read":
-                is_archived = asked.query.get("archived") == "true"
+                is_archived = asked.is_archived
                 return (*self._batch(kind, asked.body, is_archived, headers),)
             if what:
-                thing = self.portal.find(kind, what[1:], archived=asked.query.get("archived") == "true")
+                thing = self.portal.find(kind, what[1:], archived=asked.is_archived)
                 if thing is None:
                     raise Refusal(404, "resource not found", "OBJECT_NOT_FOUND")
                 return 200, headers, shown(thing, _names(asked, "properties"), (), ())
@@ -215,7 +220,7 @@ class HubSpotServer:
         limit = int(query.get("limit", 10))
         if limit > (50 if with_history else 100):
             raise Refusal(400, f"limit {limit} is too large")
-        things = self.portal.living(kind, archived=query.get("archived") == "true")
+        things = self.portal.living(kind, archived=asked.is_archived)
         rest = [thing for thing in things if int(thing.id) > int(query.get("after", 0))]
         wanted = [TYPES.get(name, name) for name in _names(asked, "associations")]
         page = [shown(t, _names(asked, "properties"), with_history, wanted) for t in rest[:limit]]
@@ -314,7 +319,7 @@ class HubSpotServer:
         return [{**plain, "name": name, "type": told} for name, told in self.portal.types[kind].items()]
 
     def _owners(self, asked: Asked) -> dict[str, Any]:
-        is_archive, limit = asked.query.get("archived") == "true", int(asked.query.get("limit", 100))
+        is_archive, limit = asked.is_archived, int(asked.query.get("limit", 100))
         owners = [owner for owner in self.portal.owners if owner["archived"] is is_archive]
         start = int(asked.query.get("after", 0))
         answer: dict[str, Any] = {"results": owners[start : start + limit]}
