@@ -38,11 +38,15 @@ Deed = tuple[datetime, int, Callable[[], None]]
 
 
 class Feed:
-    """One world on its way into one portal. `current`: deal of the world → its id in the portal now."""
+    """One world on its way into one portal. `current`: deal of the world → its id in the portal now.
 
-    def __init__(self, world: World, portal: Portal) -> None:
+    `has_ends`: whether the world's deletions and merges happen, too. Nobody changes a deal that is gone.
+    """
+
+    def __init__(self, world: World, portal: Portal, has_ends: bool = True) -> None:
         self.world = world
         self.portal = portal
+        self.has_ends = has_ends
         self.current: dict[str, str] = {}
         self._events: set[str] = set()
         self._gone: set[str] = set()
@@ -67,7 +71,11 @@ class Feed:
                 at = recorded[row["event_id"]].to_pydatetime().replace(tzinfo=UTC)
                 deeds.append((at, int(row["sequence"]), self._change(row, deals[row["deal_id"]], at)))
         for deal_id, row in deals.items():
-            if deal_id not in self._gone and (row.get("deleted_at") or row.get("merged_into")):
+            if (
+                self.has_ends
+                and deal_id not in self._gone
+                and (row.get("deleted_at") or row.get("merged_into"))
+            ):
                 self._gone.add(deal_id)
                 at = _utc(row.get("merged_at") or row["deleted_at"])
                 deeds.append((at, 10_000, self._end(row, at)))
@@ -80,6 +88,9 @@ class Feed:
 
         def do() -> None:
             deal_id = self.current.setdefault(row["deal_id"], row["deal_id"])
+            deal_id = self.current[row["deal_id"]] = self.portal.aliases.get(deal_id, deal_id)
+            if self.portal.is_gone("deals", deal_id):
+                return
             values = {_TOLD[name]: _told(name, row[name]) for name in _TOLD if row.get(name)}
             thing = self.portal.things["deals"].get(deal_id)
             history = thing.history if thing else {}

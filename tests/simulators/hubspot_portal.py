@@ -52,6 +52,7 @@ class Portal:
         self.owners: list[dict[str, Any]] = []
         self.types: dict[str, dict[str, str]] = {name: {} for name in TYPES.values()}
         self.company_currency: str | None = "EUR"
+        self.purged: set[str] = set()
         self.lag: Callable[[str], timedelta] = lambda record_id: timedelta(0)
 
     def change(
@@ -111,6 +112,12 @@ class Portal:
     def purge(self, record_id: str) -> None:
         """Delete a deal so that nothing is left of it."""
         del self.things["deals"][record_id]
+        self.purged.add(record_id)
+
+    def is_gone(self, kind: str, record_id: str) -> bool:
+        """Whether an object is in the recycle bin, or no longer there at all."""
+        thing = self.things[kind].get(record_id)
+        return record_id in self.purged or (thing is not None and thing.archived_at is not None)
 
     def merge(self, winner: str, loser: str, at: datetime, new_id: str) -> Thing:
         """Make one deal of two: a new id, the first one's values, both histories in one."""

@@ -137,7 +137,8 @@ tombstones as (
     {{ told_instant('landed_rows.p.stageledger.deleted_at') }} as deleted_at,
     landed_rows.p.stageledger.merged_into as merged_into_deal_id
   from landed_rows
-  left join last_known
+  -- a deal that was gone before anyone looked is none
+  inner join last_known
     on landed_rows.source_relation = last_known.source_relation
       and landed_rows.deal_id = last_known.deal_id
       and last_known.newest_first = 1
