@@ -31,8 +31,9 @@ Answer = tuple[int, dict[str, str], Any]
 
 class PipedriveServer:
     """`faults`: number of a request (from 1) → what happens to it; `always`: the same by path; `before`:
-    called for each. `tokens`: what the company may spend on each of the server's days. `hidden`: deals whose
-    changes of late are not visible before an instant (a transaction that is still open)."""
+    called for each. `tokens`: what the company may spend on each of the server's days. `held_back`:
+    deals whose last change cannot be seen before an instant (its transaction is still open), and what is
+    seen until then (None: no such deal yet)."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -44,7 +45,7 @@ class PipedriveServer:
         self.faults: dict[int, Any] = {}
         self.always: Callable[[str], Any] | None = None
         self.before: Callable[[int, str], None] = lambda number, path: None
-        self.hidden: dict[int, datetime] = {}
+        self.held_back: dict[int, tuple[datetime, dict[str, Any] | None]] = {}
         self.asked: list[tuple[float, str, Mapping[str, str]]] = []
         self.cost: Counter[str] = Counter()
         self.spent: Counter[date] = Counter()
@@ -177,10 +178,11 @@ class PipedriveServer:
             "/deals/archived": company.deals,
         }[path]  # fmt: skip
         rows = list(source.values())
+        if source is company.deals:
+            rows = [deal for deal in map(self._seen, rows) if deal is not None]
         if path.startswith("/deals"):
             rows = [deal for deal in rows if deal["is_archived"] == path.endswith("archived")]
             rows = [deal for deal in rows if self._is_asked_for(deal, query)]
-            rows = [deal for deal in rows if self.hidden.get(deal["id"], self.clock()) <= self.clock()]
         if "ids" in query:
             asked = set(query["ids"].split(","))
             rows = [row for row in rows if str(row["id"]) in asked]
@@ -192,6 +194,10 @@ class PipedriveServer:
         order = query.get("sort_by", "id")
         rows.sort(key=lambda row: (row[order], row["id"]), reverse=query.get("sort_direction") == "desc")
         return _page(rows, query, lambda row: row["id"])
+
+    def _seen(self, deal: dict[str, Any]) -> dict[str, Any] | None:
+        until, before = self.held_back.get(deal["id"], (self.clock(), None))
+        return before if self.clock() < until else deal
 
     def _is_asked_for(self, deal: Mapping[str, Any], query: Mapping[str, str]) -> bool:
         asked = query.get("status", "open,won,lost").split(",")

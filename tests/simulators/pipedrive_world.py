@@ -33,7 +33,10 @@ from tests.simulators.pipedrive_company import (
 
 
 class SimulatedCompany(Company):
-    """The simulated business as a Pipedrive company; `load` moves it to the end of a day."""
+    """The simulated business as a Pipedrive company; `load` moves it to the end of a day.
+
+    `late`: deals whose last change was committed later than it was made, and the time it then bore.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__(zone=world.config.time_zone)
@@ -47,6 +50,7 @@ class SimulatedCompany(Company):
         self.outcomes = dict(zip(world.stages["stage_id"], world.stages["outcome"], strict=True))
         self._lives = self._all_lives()
         self._archived: dict[int, datetime] = {}
+        self.late: dict[int, str] = {}
 
     def load(self, day: date) -> None:
         """All that the business knows at the end of a day."""
@@ -138,6 +142,7 @@ class SimulatedCompany(Company):
         if closed_at and gone_at is None and number % 5 == 0 and end - last > timedelta(days=30):
             at = self._archived.setdefault(number, end - timedelta(hours=5))
             deal |= {"is_archived": True, "archive_time": v2_time(at), "update_time": v2_time(max(at, last))}
+        deal["update_time"] = max(deal["update_time"], self.late.get(number, ""))
         self.deals[number] = deal
         self.log[number] = [entry for step in known for entry in step.entries]
 
@@ -145,6 +150,8 @@ class SimulatedCompany(Company):
         values: dict[str, Any] = {}
         for name, (kind, ours) in CUSTOM.items():
             value = PRIVATE if ours == "notes" else row[ours]
+            if ours == "product":
+                value = self.products[self.product_numbers[value]]["name"]
             if value is None:
                 values[code(name)] = None
             elif kind == "enum":
