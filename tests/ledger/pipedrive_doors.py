@@ -41,6 +41,7 @@ from tests.ledger.book import Book
 from tests.ledger.ledger_bench import (
     DBT_PROJECT,
     LedgerTables,
+    Model,
     _compiled_models,
     _fill_context,
     _new_warehouse,
@@ -70,6 +71,7 @@ class VendorLedger:
         self._database = folder / "warehouse.duckdb"
         self._target = folder / "target"
         self._landing = ""
+        self._models: list[Model] = []
 
     def build_with_dbt(self, landing: Path, book: Book) -> LedgerTables:
         """Run dbt on a landing, and the data tests and unit tests of Pipedrive's models."""
@@ -77,12 +79,13 @@ class VendorLedger:
         with duckdb.connect(str(self._database)) as connection:
             create_run_context(connection, book)
         self._dbt("run", "staging", "ledger")
+        self._models = _compiled_models(self._target)
         self._dbt("test", "staging.pipedrive")
         return LedgerTables(duckdb.connect(str(self._database), read_only=True))
 
     def build(self, landing: Path, book: Book) -> LedgerTables:
         """Run the compiled SQL on another landing, in memory."""
-        models = {model.name: model for model in _compiled_models(self._target)}
+        models = {model.name: model for model in self._models}
         connection = _new_warehouse()
         _fill_context(connection, book)
         for name in TopologicalSorter({m.name: set(m.parents) for m in models.values()}).static_order():

@@ -56,7 +56,7 @@ class SimulatedCompany(Company):
         """All that the business knows at the end of a day."""
         frames = text_frames(known_at(self.world, day))
         end = end_of_day(self.world.config, day_number(day)).to_pydatetime()
-        self._load_lists(frames)
+        self._load_lists(frames, end)
         for row in frames["deals"].astype(object).where(frames["deals"].notna(), None).to_dict("records"):
             self._load_deal(row, end)
         lines: dict[int, list[dict[str, Any]]] = {}
@@ -64,7 +64,7 @@ class SimulatedCompany(Company):
             lines.setdefault(int(row["deal_id"]), []).append(self._line(row))
         self.lines = lines
 
-    def _load_lists(self, frames: Mapping[str, pd.DataFrame]) -> None:
+    def _load_lists(self, frames: Mapping[str, pd.DataFrame], end: datetime) -> None:
         begin = datetime.combine(self.world.config.start_on, datetime.min.time())
         for row in frames["owners"].to_dict("records"):
             number = self.user_numbers[row["owner_id"]]
@@ -90,14 +90,15 @@ class SimulatedCompany(Company):
                     "days_to_rotten": None, "add_time": v2_time(begin),
                     "update_time": v2_time(datetime.fromisoformat(row["valid_from"])),
                 }  # fmt: skip
+        made = end - timedelta(hours=6) if self.organizations else begin
         for row in frames["accounts"].to_dict("records"):
-            self._load_organization(row, begin)
+            self._load_organization(row, made)
         for row in frames["products"].to_dict("records"):
             self._load_product(row, begin)
 
-    def _load_organization(self, row: Mapping[str, Any], begin: datetime) -> None:
+    def _load_organization(self, row: Mapping[str, Any], made: datetime) -> None:
         number = int(row["account_id"])
-        at = self.organizations.get(number, {}).get("add_time", v2_time(begin))
+        at = self.organizations.get(number, {}).get("add_time", v2_time(made))
         self.organizations[number] = {
             "id": number, "name": row["name"], "owner_id": 1, "add_time": at, "update_time": at,
             "is_deleted": False, "visible_to": 7, "label_ids": [], "website": None, "linkedin": None,
