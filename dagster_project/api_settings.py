@@ -13,6 +13,7 @@ from dagster_project.source_settings import StageLine, source_name
 # Type of source → the class that reads it. A type without a line here is refused as "not in this version".
 CONNECTORS: dict[str, str] = {
     "hubspot": "dagster_project.extract.crm.hubspot:HubSpotConnector",
+    "pipedrive": "dagster_project.extract.crm.pipedrive:PipedriveConnector",
 }
 
 
