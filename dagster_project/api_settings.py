@@ -11,7 +11,9 @@ from dagster_project.setting_types import Section, Share
 from dagster_project.source_settings import StageLine, source_name
 
 # Type of source → the class that reads it. A type without a line here is refused as "not in this version".
-CONNECTORS: dict[str, str] = {}
+CONNECTORS: dict[str, str] = {
+    "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
+}
 
 
 class DailyBudget(Section):
@@ -109,7 +111,7 @@ class PipedriveSource(ApiSource):
 
 
 class TrytonSource(ApiSource):
-    """A Tryton server: address, database, and a user with a password or an application key."""
+    """A Tryton server: address, database, a user and its password (application keys open REST only)."""
 
     type: Literal["tryton"]
     base_url: str
