@@ -285,6 +285,7 @@ REPORT_ENTITIES: dict[str, Entity] = {
             "reason": "text",
             "entity": "text",
             "hint": "text",
+            "key": "text",
         },
     ),
     "reads": Entity(
@@ -299,6 +300,8 @@ REPORT_ENTITIES: dict[str, Entity] = {
             "rows_duplicate": "integer",
             "columns_unmapped": "text",
             "data_as_of": "date",
+            "snapshot_on": "date",
+            "snapshot_basis": "text",
         },
     ),
 }

@@ -154,6 +154,23 @@ def _add_stage_problems(document: YamlDocument, at: tuple[str | int, ...], sourc
         if stage.casefold() not in {name.casefold() for name in known}:
             message = f"{stage!r} is not in the list of stages; {did_you_mean(stage, dict.fromkeys(known))}"
             document.add((*at, "stage_entered", stage), message)
+        alike = {str(line.get("id") or line.get("name")) for line in lines if _is_named(line, stage)}
+        if len(alike) > 1 and stage not in alike and not _maps_pipeline(source):
+            message = (
+                f"{stage!r} is a stage of several pipelines ({', '.join(sorted(alike))}); write the `id` of "
+                "the one that is meant, or map `pipeline` under `deals: columns`"
+            )
+            document.add((*at, "stage_entered", stage), message)
+
+
+def _is_named(line: Mapping[str, Any], stage: str) -> bool:
+    return str(line.get("name", "")).casefold() == stage.casefold()
+
+
+def _maps_pipeline(source: Mapping[str, Any]) -> bool:
+    deals = source.get("deals")
+    columns = deals.get("columns") if isinstance(deals, dict) else None
+    return isinstance(columns, dict) and "pipeline" in columns
 
 
 def add_validation_problems(document: YamlDocument, error: ValidationError, root: type[BaseModel]) -> None:

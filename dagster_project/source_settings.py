@@ -134,7 +134,7 @@ class FileSource(Section):
 
     `stage_entered` names, per stage, the column of the deals file that holds the date of its entry. A column
     named for several stages (a closing date for Won and Lost) dates only the stage the deal is in now.
-    A `field_history` is read as stage_history.
+    `statuses` names the source's own words for the state of a deal. `field_history` is read as stage_history.
     """
 
     name: str
@@ -152,6 +152,7 @@ class FileSource(Section):
     pipelines: TableFile | None = None
     stages: Stages | None = None
     stage_entered: dict[str, str] = Field(default_factory=dict)
+    statuses: dict[str, Literal["open", "won", "lost", "closed_other"]] = Field(default_factory=dict)
 
     @field_validator("name")
     @classmethod

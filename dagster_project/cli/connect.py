@@ -15,6 +15,7 @@ from dagster_project.definitions import find_landed
 from dagster_project.extract.as_of import AsOfError
 from dagster_project.extract.connect.draft import DraftExists, write_draft
 from dagster_project.extract.connect.dry_run import DryRun, dry_run, extraction_lines, readiness_lines
+from dagster_project.extract.connect.matching import why_unused
 from dagster_project.extract.connect.profile import FileProfile, profile_file
 from dagster_project.extract.connect.proposal import NothingToConnect, Proposal, Undecided, propose
 from dagster_project.extract.crm.reading import FileUnfinished, FileUnreadable
@@ -41,9 +42,9 @@ def connect(files: str, out: Path, date_order: str, decimal: str, write: Write) 
     answers = {"DATE_ORDER": date_order, "DECIMAL": decimal}
     proposal = _propose(paths, answers, write)
     for match in proposal.matching.files:
-        write(f"  {match.profile.path.name} → {match.entity}: {match.evidence}")
+        write(f"  {match.profile.name} → {match.entity}: {match.evidence}")
     for profile in proposal.matching.unknown:
-        write(f"  {profile.path.name} is not used: no deal names its rows")
+        write(f"  {profile.name} is not used: {why_unused(profile, proposal.matching)}")
     try:
         written = write_draft(proposal, out)
     except DraftExists as exists:
@@ -70,8 +71,8 @@ def check(settings: Settings, write: Write, *, readiness: bool = True) -> bool:
     True when a run would be good as it stands.
     """
     with temporary_data(settings) as dry:
-        run = dry_run(dry, datetime.now(UTC))
         write("Reading")
+        run = dry_run(dry, datetime.now(UTC), lambda line: write(f"  {line}"))
         for line in extraction_lines(run):
             write(line)
         if run.has_deals and readiness:
@@ -128,7 +129,7 @@ def _answer(undecided: Undecided, write: Write) -> str:
 def _profiles(paths: Sequence[Path], answers: dict[str, str], write: Write) -> Iterator[FileProfile]:
     for path in paths:
         try:
-            yield profile_file(path, answers["DATE_ORDER"] or None, answers["DECIMAL"] or None)
+            yield from profile_file(path, answers["DATE_ORDER"] or None, answers["DECIMAL"] or None)
         except (FileUnreadable, FileUnfinished) as error:
             write(f"  {path.name} {error}")
 

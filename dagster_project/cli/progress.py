@@ -1,5 +1,6 @@
 """Progress lines of a run: one per step, with rows and seconds; one per layer for the many dbt tables."""
 
+import logging
 import sys
 import time
 from collections import defaultdict
@@ -48,9 +49,11 @@ class Progress:
             self._layers.setdefault(layer, Layer(0)).expected += 1
 
     def on_event(self, entry: dg.EventLogEntry) -> None:
-        """Take one event of the run."""
+        """Take one event of the run, or what an extraction says of a large file."""
         event = entry.dagster_event
         if event is None:
+            if entry.level == logging.INFO and (entry.step_key or "").startswith("extract_"):
+                self.write(f"  {entry.user_message}")
             return
         step = event.step_key or ""
         if event.event_type == dg.DagsterEventType.STEP_START:

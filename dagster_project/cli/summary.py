@@ -205,7 +205,7 @@ def what_next(settings: Settings) -> Iterator[str]:
     """Where the result lies and what one does with it."""
     yield fact("Published file", f"{settings.paths.published_file} (open it read-only)")
     is_bundled = settings.config_path == REPOSITORY / "pipeline.yaml"
-    own = "copy pipeline.yaml, name your files in it, then make run CONFIG=my/pipeline.yaml DATA=my/data"
+    own = 'make connect FILES="exports/*.csv": drafts my/pipeline.yaml from your own exports and tries it'
     yield fact(
         "Next", own if is_bundled else "make dev: lineage, checks and schedule on http://127.0.0.1:3000"
     )

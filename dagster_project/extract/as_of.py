@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 from dagster_project.extract.crm.connectors import entities_of
 from dagster_project.extract.crm.coverage import coverage, last_full_day
 from dagster_project.extract.crm.protocol import Reading
+from dagster_project.extract.crm.snapshot_day import OLD_AFTER_DAYS
 from dagster_project.extract.landing import Landing, Manifest
 from dagster_project.settings import ApiSource, FileSource, Settings
 
 logger = logging.getLogger(__name__)
 
-OLD_AFTER_DAYS = 14
 _DATED_TABLES = ("deals", "stage_history")
 
 
@@ -26,8 +26,8 @@ class AsOfError(Exception):
 class AsOf:
     """A business day, how it was found, and a sentence when it should be looked at twice.
 
-    `basis`: STAGELEDGER_AS_OF, business.as_of, data_as_of, file_name, newest_event, covered_until, yesterday
-    or intraday.
+    `basis`: STAGELEDGER_AS_OF, business.as_of, data_as_of, file_name, snapshot, newest_event, covered_until,
+    yesterday or intraday.
     """
 
     day: date
@@ -40,8 +40,9 @@ def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = Fals
 
     An explicit day wins. Otherwise it is the earliest of the sources' days, and never later than yesterday in
     the business time zone. A source's day is its `data_as_of`, else the date in its files' names, else the
-    newest day on which something happened in its data; that of a CRM is the last day of which all changes of
-    deals are landed. An intraday run speaks of today, which is not over.
+    day of the newest of several exports of its deals, else the newest day on which something happened in its
+    data; that of a CRM is the last day of which all changes of deals are landed. An intraday run speaks of
+    today, which is not over.
     Errors: AsOfError when nothing was landed, or the explicit day is not over.
     """
     yesterday = now.astimezone(settings.business.zone).date() - timedelta(days=1)
@@ -86,6 +87,9 @@ def source_day(source: FileSource, landing: Landing) -> AsOf | None:
     named = [_newest_name_date(reads, table) for table in _DATED_TABLES]
     if days := [day for day in named if day is not None]:
         return AsOf(min(days), "file_name")
+    exported = {read.origin["snapshot_on"] for read in reads if read.origin.get("snapshot_on")}
+    if len(exported) > 1:
+        return AsOf(date.fromisoformat(max(exported)), "snapshot")
     events = [read.newest_event_on for read in reads if read.newest_event_on is not None]
     return AsOf(max(events), "newest_event") if events else None
 
@@ -116,6 +120,7 @@ def _old(as_of: AsOf, source: str, yesterday: date) -> list[str]:
     how = {
         "data_as_of": "as `data_as_of` says",
         "file_name": "by the date in its file name",
+        "snapshot": "by its newest export",
         "newest_event": "by its newest event",
         "covered_until": "by what is landed of its changes",
     }[as_of.basis]

@@ -76,7 +76,7 @@ def _source_assets(settings: Settings, source: Source) -> dg.AssetsDefinition:
     )
     def extract(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         try:
-            result = extract_files(settings, source, datetime.now(UTC))
+            result = extract_files(settings, source, datetime.now(UTC), tell=context.log.info)
         except (ExtractError, LandingError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         landing = Landing(settings.paths.landing)

@@ -54,6 +54,13 @@ def unknown_table(values: Iterable[UnknownValue]) -> str:
     return markdown(("column", "value", "rows", "line to paste"), rows[:_SHOWN])
 
 
+def counted_unknown(stages: Sequence[UnknownValue], statuses: Sequence[UnknownValue]) -> str:
+    """How many stages and statuses nobody has named, in words."""
+    told = [f"{len(stages)} stages are not in the list"] if stages else []
+    told += [f"{len(statuses)} words for the status are not known"] if statuses else []
+    return ", ".join(told)
+
+
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; text of files is escaped."""
     if not rows:
@@ -118,11 +125,16 @@ def _few_rejected(key: dg.AssetKey, reports: Sequence[FileReport]) -> dg.AssetCh
 
 def _stages_known(key: dg.AssetKey, reports: Sequence[FileReport]) -> dg.AssetCheckResult:
     unknown = [value for report in reports for value in report.unknown_values]
+    statuses = [value for value in unknown if value.column == "status"]
+    stages = [value for value in unknown if value.column != "status"]
     return dg.AssetCheckResult(
         check_name=STAGES_KNOWN,
         asset_key=key,
         passed=not unknown,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(unknown)} stages are not in the list; their deals are kept" if unknown else None,
-        metadata={"paste into stages": dg.MetadataValue.md(unknown_table(unknown))},
+        description=f"{counted_unknown(stages, statuses)}; their deals are kept" if unknown else None,
+        metadata={
+            "paste into stages": dg.MetadataValue.md(unknown_table(stages)),
+            "paste into statuses": dg.MetadataValue.md(unknown_table(statuses)),
+        },
     )

@@ -26,6 +26,17 @@ def test_the_newest_event_of_the_data_counts_and_not_the_close_date_of_an_open_d
     assert as_of(business) == AsOf(date(2026, 3, 25), "newest_event")
 
 
+def test_the_close_date_of_a_deal_with_a_closing_is_no_event(business: Business) -> None:
+    """D1 was closed on the 24th and keeps its expected day; of D2 only the close date tells the closing."""
+    business.source = DEALS.replace("deal_id: ID,", "deal_id: ID, closed_at: Closed,") + STAGES
+    business.write(
+        "deals.csv",
+        "ID,Stage,Close,Closed\nD1,Won,2026-03-30,2026-03-24\nD2,Won,2026-03-25,\n",
+    )
+    business.extract()
+    assert as_of(business) == AsOf(date(2026, 3, 25), "newest_event")
+
+
 def test_entries_out_of_date_columns_and_status_count(business: Business) -> None:
     business.source = DEALS.replace("deal_id: ID,", "deal_id: ID, status: State,") + STAGES + ENTERED
     business.write("deals.csv", "ID,Stage,Close,State,met\nD1,Offer,2026-03-27,won,\nD2,Offer,,,2026-03-28\n")

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def proposal_of(*paths: Path) -> Proposal:
-    return propose([profile_file(path) for path in paths])
+    return propose([table for path in paths for table in profile_file(path)])
 
 
 def drafted(folder: Path, *paths: Path) -> FileSource:
@@ -191,7 +191,7 @@ def test_dates_that_can_be_read_in_two_ways_are_refused_with_what_to_say(tmp_pat
     with pytest.raises(Undecided, match=r"deals\.csv, column 'Close Date': 0.*DATE_ORDER=dmy") as refused:
         proposal_of(path)
     assert (refused.value.setting, refused.value.choices) == ("DATE_ORDER", ("dmy", "mdy"))
-    said = propose([profile_file(path, date_order="mdy")])
+    said = propose(profile_file(path, date_order="mdy"))
     assert said.deals.profile.date_order == "mdy"
 
 
@@ -253,7 +253,7 @@ def test_every_row_and_the_first_reject_of_a_kind_are_told(tmp_path: Path) -> No
     path.write_text(path.read_text().replace("2026-03-02", "soon").replace("2026-03-05", "later"))
     lines = list(extraction_lines(tried(tmp_path)))
     assert any(line.split() == ["deals", "·", "deals.csv", "20", "18", "2", "0"] for line in lines)
-    assert "  deals.csv, line 3, column Close Date: 'soon' is no date" in lines
+    assert "  deals.csv, line 3, column Close Date: 'soon' is no date, and so in other rows" in lines
 
 
 def test_what_unlocks_several_metrics_is_said_once() -> None:

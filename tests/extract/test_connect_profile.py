@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.contract import SOURCE_ENTITIES
+from dagster_project.contract import HISTORY_FIELDS
+from dagster_project.extract.connect.columns import CONTRACTS
 from dagster_project.extract.connect.joins import find_aliases, find_joins
 from dagster_project.extract.connect.profile import decimal_of, order_of, profile_file
 from dagster_project.extract.connect.stages import stage_columns
@@ -34,7 +35,7 @@ def test_encoding_delimiter_decimal_comma_and_day_first_are_found(
 ) -> None:
     path = tmp_path / "k.csv"
     path.write_bytes(bytes_)
-    found = profile_file(path)
+    (found,) = profile_file(path)
     assert (found.encoding, found.delimiter, found.decimal, found.date_order) == (encoding, ";", ",", "dmy")
     assert found.currency == "EUR"
     assert list(found.column("Betrag").numbers) == [1234.56, 7.5]
@@ -74,7 +75,7 @@ def test_the_order_of_a_date_is_told_or_unknown_and_never_guessed(values: list[s
 def test_an_afternoon_is_twelve_hours_after_its_morning(tmp_path: Path) -> None:
     path = tmp_path / "k.csv"
     path.write_text("at\n1/31/2026, 9:05 AM\n1/31/2026, 9:05 PM\n1/31/2026, 12:01 AM\n".replace(",", ""))
-    column = profile_file(path).column("at")
+    column = profile_file(path)[0].column("at")
     assert column.kind == "instant"
     assert [str(day)[11:16] for day in column.days] == ["09:05", "21:05", "00:01"]
 
@@ -82,7 +83,7 @@ def test_an_afternoon_is_twelve_hours_after_its_morning(tmp_path: Path) -> None:
 def test_a_code_with_digits_is_a_name_and_no_amount_of_money(tmp_path: Path) -> None:
     path = tmp_path / "k.csv"
     path.write_text("code,price\nPLT-100,USD 5\nANA-200,USD 7\n")
-    found = profile_file(path)
+    (found,) = profile_file(path)
     assert [column.kind for column in found.columns] == ["text", "number"]
     assert found.currency == "USD"
 
@@ -90,7 +91,7 @@ def test_a_code_with_digits_is_a_name_and_no_amount_of_money(tmp_path: Path) -> 
 def test_one_file_names_another_by_its_unique_column(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("id,who\n1,Ann\n2,Bob\n3,Ann\n4,Cyd\n")
     (tmp_path / "o.csv").write_text("person,team\nAnn,x\nBob,x\nDan,y\n")
-    (join,) = find_joins([profile_file(tmp_path / "d.csv"), profile_file(tmp_path / "o.csv")])
+    (join,) = find_joins([*profile_file(tmp_path / "d.csv"), *profile_file(tmp_path / "o.csv")])
     assert (join.column.header, join.key.header) == ("who", "person")
     assert join.share == pytest.approx(2 / 3)
 
@@ -98,7 +99,7 @@ def test_one_file_names_another_by_its_unique_column(tmp_path: Path) -> None:
 def test_names_that_differ_in_marks_are_sure_aliases_and_in_letters_unsure_ones(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("product\nAlphaOne\nAlpha Twoo\nBeta 2\nOther\n")
     (tmp_path / "p.csv").write_text("name\nAlpha One\nAlpha Two\nBeta 1\n")
-    deals, products = profile_file(tmp_path / "d.csv"), profile_file(tmp_path / "p.csv")
+    deals, products = (profile_file(tmp_path / name)[0] for name in ("d.csv", "p.csv"))
     found = find_aliases(deals.column("product"), products.column("name"))
     assert [(alias.alias, alias.name, alias.is_sure) for alias in found] == [
         ("Alpha Twoo", "Alpha Two", False),
@@ -145,6 +146,7 @@ def test_a_header_is_compared_without_case_marks_and_humps() -> None:
 
 def test_every_word_of_the_vocabulary_is_about_a_field_that_exists() -> None:
     for entity, fields in vocabulary().fields.items():
-        assert fields.keys() <= SOURCE_ENTITIES[entity].fields.keys(), entity
+        assert fields.keys() <= CONTRACTS[entity].fields.keys(), entity
+    assert set(vocabulary().history_fields.values()) == set(HISTORY_FIELDS)
     for export in vendor_exports():
-        assert set(export.fields.values()) <= SOURCE_ENTITIES[export.entity].fields.keys(), export.name
+        assert set(export.fields.values()) <= CONTRACTS[export.entity].fields.keys(), export.name

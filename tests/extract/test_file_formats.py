@@ -91,6 +91,26 @@ def test_a_date_is_the_business_day_and_a_pure_date_is_never_shifted(
     assert [deal["close_date"] for deal in business.landed("deals")] == [day]
 
 
+@pytest.mark.parametrize(
+    ("written", "instant"),
+    [
+        ("3/4/2026 11:30 PM", "2026-03-04 22:30:00"),
+        ("3/4/2026, 9:05:10 pm", "2026-03-04 20:05:10"),
+        ("3/4/2026 12:05 AM", "2026-03-03 23:05:00"),
+        ("2026-03-04 09:00:00 GMT", "2026-03-04 09:00:00"),
+        ("2026-03-04 09:00:00 CET", None),
+        ("2026-03-04 09:00 today", None),
+    ],
+)
+def test_a_clock_of_twelve_hours_is_read_and_a_word_after_the_time_never_dropped(
+    business: Business, written: str, instant: str | None
+) -> None:
+    business.source = DEALS + "      format: {date_order: mdy}\n" + STAGES
+    business.write("deals.csv", HEADER + f'D1,Offer,5,,"{written}"\n')
+    business.extract()
+    assert [deal["created_at"] for deal in business.landed("deals")] == ([instant] if instant else [])
+
+
 def test_a_parquet_file_of_typed_columns_gives_the_same_records_as_text(business: Business) -> None:
     table = pa.table(
         {

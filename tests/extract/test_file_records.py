@@ -209,3 +209,39 @@ def test_two_sources_with_equal_ids_stay_apart(business: Business) -> None:
     business.extract(source=1)
     deals = [(deal["_"]["source_relation"], deal["stage"]) for deal in business.landed("deals", None)]
     assert sorted(deals) == [("export", "Won"), ("other", "Lost")]
+
+
+def test_a_status_that_nobody_knows_is_listed_with_the_line_that_names_it(business: Business) -> None:
+    business.source = DEALS.replace("deal_id: ID,", "deal_id: ID, status: State,") + STAGES
+    words = ("Gewonnen", "gewonnen", "Won", "In Progress", "Abandoned", "", "Gewonnen")
+    rows = "".join(f"D{number},Offer,{word}\n" for number, word in enumerate(words))
+    business.write("deals.csv", "ID,Stage,State\n" + rows)
+    report = business.report()
+    assert [(v.column, v.value, v.rows) for v in report.unknown_values] == [
+        ("status", "Gewonnen", 2),
+        ("status", "gewonnen", 1),
+    ]
+    line = report.unknown_values[0].paste
+    assert line == '"Gewonnen": open   # or won, lost, closed_other (2 rows)'
+    known = [deal["status"] for deal in business.landed("deals")]
+    assert known == [None, None, "won", "open", "closed_other", None, None]
+    business.source += f"    statuses:\n      {line.replace('open', 'won', 1)}\n"
+    assert business.report().unknown_values == ()
+    assert [deal["status"] for deal in business.landed("deals")][:2] == ["won", "won"]
+
+
+def test_a_date_column_means_the_stage_of_that_name_in_the_deals_own_pipeline(business: Business) -> None:
+    business.source = (
+        DEALS.replace("deal_id: ID,", "deal_id: ID, pipeline: Funnel,")
+        + """\
+    stage_entered: {Meeting: Met}
+    stages:
+      - {name: Meeting, id: m1, pipeline: New, order: 1}
+      - {name: Meeting, id: m2, pipeline: Renewal, order: 1}
+"""
+    )
+    business.write(
+        "deals.csv", "ID,Stage,Funnel,Met\nD1,Meeting,New,2026-03-01\nD2,Meeting,renewal,2026-03-02\n"
+    )
+    business.extract()
+    assert [entry["stage"] for entry in business.landed("stage_history")] == ["m1", "m2"]

@@ -81,6 +81,27 @@ def test_versions_of_a_deal_with_their_times_are_all_kept(business: Business) ->
 
 
 @pytest.mark.parametrize(
+    ("lines", "stages", "rejected", "duplicate"),
+    [
+        (["D1,A,01", "D1,B,02", "D1,C,02", "D1,D,03"], ["A", "C", "D"], 0, 1),  # oldest first
+        (["D1,D,03", "D1,C,02", "D1,B,02", "D1,A,01"], ["D", "C", "A"], 0, 1),  # newest first
+        (["D1,A,02", "D1,B,02", "D2,A,01", "D2,B,02", "D3,B,02", "D3,A,01"], ["A", "A", "B", "B", "A"], 1, 0),
+    ],
+)
+def test_of_versions_of_one_instant_the_order_of_the_file_tells_the_newest(
+    business: Business, lines: list[str], stages: list[str], rejected: int, duplicate: int
+) -> None:
+    business.source = (
+        "    deals: {path: deals*, columns: {deal_id: ID, stage: Stage, modified_at: Changed}}\n"
+    )
+    rows = [f"{deal},{stage},2026-03-{day}" for deal, stage, day in (line.split(",") for line in lines)]
+    business.write("deals.csv", "ID,Stage,Changed\n" + "\n".join(rows) + "\n")
+    report = business.report()
+    assert (report.rows_rejected, report.rows_duplicate) == (rejected, duplicate)
+    assert [deal["stage"] for deal in business.landed("deals")] == stages
+
+
+@pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"", "is empty (0 bytes)"),

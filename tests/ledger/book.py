@@ -101,6 +101,22 @@ class Record(Told):
     is_initial_load: bool = True
 
 
+@dataclass(frozen=True, repr=False)
+class Snapshot(Told):
+    """All deals as they stood at the end of a day; the records' own deliveries do not count."""
+
+    snapshot_on: date
+    records: tuple[Record, ...] = ()
+    extracted_at: datetime = FIRST_EXTRACTION
+    is_initial_load: bool = True
+    source: str = "crm"
+
+    @property
+    def sha256(self) -> str:
+        """Stands for the digest of the file."""
+        return f"{self.source} {self.snapshot_on}"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run of the pipeline: the day it stood for, and what had landed by then."""
@@ -133,6 +149,7 @@ class Book:
     stages: tuple[Stage, ...] = field(repr=False)
     records: tuple[Record, ...] = ()
     changes: tuple[Change, ...] = ()
+    snapshots: tuple[Snapshot, ...] = field(default=(), kw_only=True)
     runs: tuple[Run, ...] = (Run(date(2025, 12, 31), datetime(2026, 1, 1, 1)),)
     settings: Settings = field(default_factory=Settings)
     facts: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from dagster_project.extract.landing import Landing, Stamp
-from tests.ledger.book import FIRST_EXTRACTION, Book, Change, Record, Stage, payload
+from tests.ledger.book import FIRST_EXTRACTION, Book, Change, Record, Snapshot, Stage, payload
 
 ALWAYS = datetime(1900, 1, 1)
 
@@ -99,6 +99,38 @@ def typed_records(records: tuple[Record, ...]) -> list[dict[str, Any]]:
         {renamed.get(name, name): value for name, value in asdict(row).items()}
         | {"is_deleted": False, "batch_id": f"{row.extracted_at:%Y%m%dT%H%M%S}"}
         for row in records
+    ]
+
+
+def typed_sightings(snapshots: tuple[Snapshot, ...]) -> list[dict[str, Any]]:
+    """Rows of `files_deals` that snapshots brought."""
+    return [
+        row
+        | {
+            "source_relation": snapshot.source,
+            "sha256": snapshot.sha256,
+            "data_as_of": snapshot.snapshot_on,
+            "extracted_at": snapshot.extracted_at,
+            "is_initial_load": snapshot.is_initial_load,
+        }
+        for snapshot in snapshots
+        for row in typed_records(snapshot.records)
+    ]
+
+
+def typed_snapshots(snapshots: tuple[Snapshot, ...]) -> list[dict[str, Any]]:
+    """Rows of `stg_snapshots`, each file with its day in its name."""
+    return [
+        {
+            "source_relation": snapshot.source,
+            "snapshot_on": snapshot.snapshot_on,
+            "file_name": f"deals_{snapshot.snapshot_on}.csv",
+            "sha256": snapshot.sha256,
+            "stands_until_on": snapshot.snapshot_on + timedelta(days=1),
+            "extracted_at": snapshot.extracted_at,
+            "is_initial_load": snapshot.is_initial_load,
+        }
+        for snapshot in snapshots
     ]
 
 

@@ -23,11 +23,19 @@ import pyarrow as pa
 from dagster_project.extract.landing import Landing
 from dagster_project.transform.run_context import COLUMNS as CONTEXT_COLUMNS
 from tests.ledger.book import Book
-from tests.ledger.deliveries import land, typed_changes, typed_records, typed_stages
+from tests.ledger.deliveries import (
+    land,
+    typed_changes,
+    typed_records,
+    typed_sightings,
+    typed_snapshots,
+    typed_stages,
+)
 
 DBT_PROJECT = Path(__file__).resolve().parents[2] / "dbt"
+LAYERS = ("staging", "ledger")
 FACTS = ("fct_deal_versions", "fct_stage_transitions", "int_stage_visits")
-FILLED = ("files_deals", "files_deal_events", "stg_stages")
+FILLED = ("files_deals", "files_deal_events", "stg_stages", "stg_snapshots")
 CONTEXT_DEFAULTS = {
     "business_name": "Test",
     "min_sample": 20,
@@ -115,7 +123,8 @@ class LedgerBench:
         """Fill the typed deliveries with the book and run what the tables need; the book has no facts."""
         assert not book.facts, "facts need the whole way: build_landed"
         _fill_context(self._fast, book)
-        self._fill("files_deals", typed_records(book.records))
+        self._fill("files_deals", [*typed_records(book.records), *typed_sightings(book.snapshots)])
+        self._fill("stg_snapshots", typed_snapshots(book.snapshots))
         self._fill("files_deal_events", typed_changes(book.changes))
         self._fill("stg_stages", typed_stages(book.stages))
         for model in self._needed_for(tuple(tables)):
@@ -143,27 +152,31 @@ class LedgerBench:
         return self._fast_models[tables]
 
 
-def build_with_dbt(book: Book, folder: Path) -> tuple[LedgerTables, LedgerBench]:
-    """Land a book and let dbt itself build staging and ledger; the SQL it compiled goes on a bench."""
+def build_with_dbt(
+    book: Book, folder: Path, layers: Sequence[str] = LAYERS
+) -> tuple[LedgerTables, LedgerBench]:
+    """Land a book and let dbt itself build the layers; the SQL it compiled goes on a bench."""
     land(book, folder / "landing")
     database = folder / "warehouse.duckdb"
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, book)
-    run_dbt("run", database, folder / "landing", folder / "target")
+    run_dbt("run", database, folder / "landing", folder / "target", layers)
     tables = LedgerTables(duckdb.connect(str(database), read_only=True))
-    models = _compiled_models(folder / "target")
+    models = _compiled_models(folder / "target", layers)
     return tables, LedgerBench(models, folder / "landing", folder / "empty_landing")
 
 
-def run_dbt(command: str, database: Path, landing: Path, target: Path) -> None:
-    """Run dbt on staging and ledger in a process of its own, so that none of its connections stays here."""
+def run_dbt(
+    command: str, database: Path, landing: Path, target: Path, layers: Sequence[str] = LAYERS
+) -> None:
+    """Run dbt on some layers in a process of its own, so that none of its connections stays here."""
     environment = os.environ | {
         "STAGELEDGER_WAREHOUSE": str(database),
         "STAGELEDGER_LANDING": str(landing),
         "STAGELEDGER_THREADS": "1",
     }
     options = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT, "--target-path": target}
-    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", "staging", "ledger"]
+    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *layers]
     call += [str(part) for option in options.items() for part in option]
     call += ["--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-version-check"]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
@@ -201,18 +214,18 @@ def _new_warehouse() -> duckdb.DuckDBPyConnection:
         connection.execute(f"set {setting}")
     connection.execute("attach ':memory:' as warehouse")
     connection.execute("use warehouse")
-    connection.execute("create schema staging")
-    connection.execute("create schema ledger")
+    for schema in ("staging", "ledger", "marts"):
+        connection.execute(f"create schema {schema}")
     create_run_context(connection, Book(stages=()))
     return connection
 
 
-def _compiled_models(target: Path) -> list[Model]:
+def _compiled_models(target: Path, layers: Sequence[str]) -> list[Model]:
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     nodes = {
         key: node
         for key, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and node["schema"] in ("staging", "ledger")
+        if node["resource_type"] == "model" and node["schema"] in layers
     }
     return [
         Model(

@@ -192,3 +192,27 @@ def test_the_facts_of_tables_are_one_more_source(tmp_path: Path) -> None:
     settings = load(tmp_path, GOOD + "tables: {quotas: q.csv}\n")
     assert [source.name for source in settings.file_sources()] == ["export", "business"]
     assert settings.facts.files()["quotas"].path == str(tmp_path / "q.csv")
+
+
+TWO_PIPELINES = GOOD.replace(
+    "      - {name: Meeting, order: 1}\n",
+    "      - {name: Meeting, id: m1, pipeline: New, order: 1}\n"
+    "      - {name: Meeting, id: m2, pipeline: Renewal, order: 1}\n",
+)
+
+
+def test_a_date_column_of_a_stage_that_two_pipelines_have_must_say_which(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, TWO_PIPELINES)
+    assert found[1].endswith(
+        "'Meeting' is a stage of several pipelines (m1, m2); write the `id` of the one that is meant, "
+        "or map `pipeline` under `deals: columns`"
+    )
+    assert load(tmp_path, TWO_PIPELINES.replace("{Meeting: met on}", "{m2: met on}"))
+    assert load(tmp_path, TWO_PIPELINES.replace("stage: Stage,", "stage: Stage, pipeline: Funnel,"))
+
+
+def test_own_words_for_the_status_name_an_outcome(tmp_path: Path) -> None:
+    text = GOOD + "    statuses: {Gewonnen: won}\n"
+    assert load(tmp_path, text).sources[0].statuses == {"Gewonnen": "won"}
+    (found,) = problems(tmp_path, text.replace(": won}", ": gained}"))
+    assert found[1].endswith("'gained' is not allowed; allowed: open, won, lost, closed_other")

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dagster_project.contract import SOURCE_ENTITIES
+from dagster_project.extract.connect.columns import CONTRACTS, FieldMatch, FileMatch
+from dagster_project.extract.connect.deliveries import Delivery, file_day
 from dagster_project.extract.connect.joins import Alias
-from dagster_project.extract.connect.matching import FieldMatch, FileMatch
-from dagster_project.extract.connect.profile import Column, FileProfile
+from dagster_project.extract.connect.matching import Matching, why_unused
+from dagster_project.extract.connect.profile import Column
 from dagster_project.extract.connect.proposal import Proposal
 from dagster_project.extract.connect.stages import StageProposal
 
@@ -100,7 +101,7 @@ def _lines(proposal: Proposal, out: Path) -> Iterator[str]:
     yield "    type: files"
     yield _line("    # time_zone: UTC", "of instants without an offset, where not the business's own")
     for match in proposal.matching.files:
-        if match.entity in SOURCE_ENTITIES:
+        if match.entity in CONTRACTS:
             yield from _table(match, proposal, out)
             if match is deals:
                 yield from _entered(proposal)
@@ -110,23 +111,32 @@ def _lines(proposal: Proposal, out: Path) -> Iterator[str]:
         yield ""
         yield "metrics:"
         yield _line("  dates: {won: event, lost: event}", proposal.closed_by_event)
-    yield from _left_over(proposal.matching.unknown)
+    yield from _left_over(proposal.matching)
 
 
 def _table(match: FileMatch, proposal: Proposal, out: Path) -> Iterator[str]:
     profile = match.profile
     yield ""
-    yield f"    # {profile.path.name}: {profile.rows:,} rows; {match.evidence}"
+    delivery = proposal.deliveries[profile.key]
+    yield f"    # {profile.name}: {profile.row_count}; {match.evidence}"
+    if delivery.earlier:
+        yield f"    # the newest of {len(delivery.files)} files that deliver it ({_span_of(delivery)})"
     if profile.broken_rows:
         yield f"    # CHECK: {profile.broken_rows:,} of its rows are not as wide as the header"
     yield f"    {match.entity}:"
-    yield f"      path: {scalar(relative(proposal.paths[profile.path], out))}"
-    if settings := _format(profile):
+    yield f"      path: {scalar(relative(delivery.path, out))}"
+    if delivery.member:
+        yield _line(f"      member: {scalar(delivery.member)}", "the file in the archive")
+    if profile.sheet:
+        yield f"      sheet: {scalar(profile.sheet)}"
+    if settings := _format(match):
         yield _line(f"      format: {{{settings}}}", "how dates and numbers are written in this file")
     yield "      columns:"
-    order = list(SOURCE_ENTITIES[match.entity].fields)
+    order = list(CONTRACTS[match.entity].fields)
     for name in sorted(match.fields, key=order.index):
         yield _line(f"        {name}: {scalar(match.fields[name].column.header)}", _why(match.fields[name]))
+    if match.targets:
+        yield from _told(match)
     if match.entity == "deals":
         for name, loss in _WANTED.items():
             if name not in match.fields:
@@ -135,6 +145,21 @@ def _table(match: FileMatch, proposal: Proposal, out: Path) -> Iterator[str]:
     for column in match.unmapped:
         if column.header not in entered:
             yield f"        # not mapped: {_described(column)}"
+
+
+def _told(match: FileMatch) -> Iterator[str]:
+    """The fields of a field history: its own names, and ours."""
+    yield _line("      fields:", "a field's name in the file: our field")
+    for name, target in match.targets.items():
+        column = match.told[name]
+        yield _line(f"        {scalar(name)}: {target}", f"{len(column.values):,} changes{_values(column)}")
+    for name in sorted(match.fields["field"].column.distinct - match.targets.keys()):
+        yield f"        # not read: changes of {_short(name, 60)}"
+
+
+def _span_of(delivery: Delivery) -> str:
+    first, last = (file_day(profile) or profile.name for profile in (delivery.files[0], delivery.newest))
+    return f"{first} to {last}"
 
 
 def _entered(proposal: Proposal) -> Iterator[str]:
@@ -173,7 +198,7 @@ def _stages(stages: Sequence[StageProposal]) -> Iterator[str]:
 
 
 def _facts(proposal: Proposal, out: Path) -> Iterator[str]:
-    facts = [match for match in proposal.matching.files if match.entity not in SOURCE_ENTITIES]
+    facts = [match for match in proposal.matching.files if match.entity not in CONTRACTS]
     aliases = [(entity, alias) for entity, found in proposal.aliases.items() for alias in found]
     if not facts and not aliases:
         return
@@ -183,8 +208,12 @@ def _facts(proposal: Proposal, out: Path) -> Iterator[str]:
     if facts or sure:
         yield "tables:"
     for match in facts:
-        path = scalar(relative(proposal.paths[match.profile.path], out))
-        yield _line(f"  {match.entity}: {{path: {path}}}", match.evidence)
+        delivery = proposal.deliveries[match.profile.key]
+        parts = [f"path: {scalar(relative(delivery.path, out))}"]
+        parts += [f"member: {scalar(delivery.member)}"] if delivery.member else []
+        parts += [f"sheet: {scalar(match.profile.sheet)}"] if match.profile.sheet else []
+        parts += [f"format: {{{settings}}}"] if (settings := _format(match)) else []
+        yield _line(f"  {match.entity}: {{{', '.join(parts)}}}", match.evidence)
     if sure:
         yield _line(f"  aliases: {{path: {ALIAS_FILE}}}", "names in the deals that mean a known one:")
     for entity, alias in aliases:
@@ -197,22 +226,22 @@ def _spelling(entity: str, alias: Alias) -> str:
     return f"{entity} {alias.alias!r} → {alias.name!r} ({alias.rows:,} deals; {differs})"
 
 
-def _left_over(profiles: Sequence[FileProfile]) -> Iterator[str]:
-    for profile in profiles:
+def _left_over(matching: Matching) -> Iterator[str]:
+    for profile in matching.unknown:
         yield ""
-        yield f"# {profile.path.name} ({profile.rows:,} rows) is not used: no deal names its rows. It has:"
+        yield f"# {profile.name} ({profile.row_count}) is not used: {why_unused(profile, matching)}. It has:"
         for column in profile.columns:
             yield f"#   {_described(column)}"
 
 
-def _format(profile: FileProfile) -> str:
+def _format(match: FileMatch) -> str:
     parts = []
-    if profile.encoding == "cp1252":
+    if match.profile.encoding == "cp1252":
         parts.append("encoding: cp1252")
-    if profile.date_order:
-        parts.append(f"date_order: {profile.date_order}")
-    if profile.decimal:
-        parts.append(f"decimal: {json.dumps(profile.decimal)}")
+    if match.date_order:
+        parts.append(f"date_order: {match.date_order}")
+    if match.decimal:
+        parts.append(f"decimal: {json.dumps(match.decimal)}")
     return ", ".join(parts)
 
 

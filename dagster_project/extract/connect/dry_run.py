@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.crm.progress import Tell, silent
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.settings import Settings
 
 _SHOWN = 5
+_MOST_KINDS = 20
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,16 @@ class DryRun:
         return self.has_deals and all_read and not unknown and rejected <= 0.01 * read
 
 
-def dry_run(settings: Settings, now: datetime) -> DryRun:
+def dry_run(settings: Settings, now: datetime, tell: Tell = silent) -> DryRun:
     """Read every source into the landing of `settings`, which should be a folder of its own.
+
+    `tell` is told how far the reading of a large file has come.
 
     Errors: ExtractError, LandingError.
     """
-    return DryRun(tuple(extract_files(settings, source, now) for source in settings.file_sources()))
+    return DryRun(
+        tuple(extract_files(settings, source, now, tell=tell) for source in settings.file_sources())
+    )
 
 
 def extraction_lines(run: DryRun) -> Iterator[str]:
@@ -98,19 +104,30 @@ def _reject_lines(run: DryRun) -> Iterator[str]:
     for report in run.files:
         for reject in report.rejects:
             kinds.setdefault((reject.file, reject.column, reject.reason), []).append(reject)
-    for (file, column, reason), rejects in list(kinds.items())[:_SHOWN]:
+    for (file, column, reason), rejects in list(kinds.items())[:_MOST_KINDS]:
         first = rejects[0]
         value = f" {first.value!r}" if first.value else ""
-        yield f"  {file}, line {first.row}, column {column}:{value} {reason}"
+        where = f"column {column}:" if column else "the whole row:"
+        again = ", and so in other rows" if len(rejects) > 1 else ""
+        yield f"  {file}, line {first.row}, {where}{value} {reason}{again}"
         if first.hint:
             yield f"    remedy: {first.hint}"
+    if len(kinds) > _MOST_KINDS:
+        yield f"  and {len(kinds) - _MOST_KINDS} more kinds of rows that were rejected"
 
 
 def _unknown_lines(run: DryRun) -> Iterator[str]:
     for result in run.results:
-        values = {value.value: value for value in reversed(result.unknown_values)}
-        if not values:
-            continue
-        yield f"  {len(values)} stages are not in the list of {result.source}; paste under `stages:`"
-        for value in sorted(values.values(), key=lambda v: -v.rows)[:_SHOWN]:
-            yield f"      {value.paste}"
+        values = {(value.column == "status", value.value): value for value in reversed(result.unknown_values)}
+        for is_status, one, many in (
+            (False, "1 stage is not in the list of {}", "{} stages are not in the list of {}"),
+            (True, "1 word of {} for the status is not known", "{} words of {} for the status are not known"),
+        ):
+            found = [value for (kind, _), value in values.items() if kind is is_status]
+            if found:
+                said = (
+                    one.format(result.source) if len(found) == 1 else many.format(len(found), result.source)
+                )
+                yield f"  {said}; paste under `{'statuses' if is_status else 'stages'}:`"
+            for value in sorted(found, key=lambda v: -v.rows)[:_SHOWN]:
+                yield f"      {value.paste}"

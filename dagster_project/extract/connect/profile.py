@@ -1,37 +1,44 @@
 """What a file looks like before anybody has said what it means: its columns, their kinds and their values."""
 
-import csv
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dagster_project.extract.crm.reading import DELIMITERS, FileUnreadable, read_csv
-from dagster_project.settings import Format
+from dagster_project.extract.connect.tables import Table, open_tables
+from dagster_project.extract.connect.values import bare_numbers, money_codes, read_instants, read_numbers
+from dagster_project.extract.connect.vocabulary import words
+from dagster_project.extract.crm.money import CURRENCIES
 
 ColumnKind = Literal["empty", "date", "instant", "number", "boolean", "text"]
-DateOrder = Literal["ymd", "dmy", "mdy"]
+DateOrder = Literal["ymd", "dmy", "mdy", "serial"]
 
-# More rows than that say nothing new about a column, and would not fit the memory of a laptop.
-MOST_ROWS = 200_000
 _SAMPLES = 4
 _AGREEING = 0.98  # share of the values that must look alike; a few odd ones do not change what a column is
-_ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
-_LOCAL = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})")
-_CLOCK = re.compile(r"[T ,]+\d{1,2}:\d{2}")
-_NUMBER = re.compile(r"(?:[A-Z]{3} |[$€£¥] ?)?[+-]?\d[\d.,' \u00a0\u202f]*(?: ?[A-Z]{3}| ?[$€£¥%])?")
+_LOOKED_AT = 5_000  # different values of a column
+_LOCAL = re.compile(r"(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4}|\d{2}\b)")
+_DATES = (
+    re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})"),
+    _LOCAL,
+    re.compile(r"\d{1,2}[ .-]+[A-Za-z]{3,9}\.?,?[ -]+(\d{4}|\d{2})\b"),
+    re.compile(r"[A-Za-z]{3,9}\.? \d{1,2},? \d{4}\b"),
+)
+_CLOCK = re.compile(r"[T ,]+(\d{1,2}:\d{2}(?::\d{2}(?:\.0+)?)?)")
+_MIDNIGHT = ("0:00", "00:00", "0:00:00", "00:00:00")
+_DATE_WORDS = re.compile(r"\b(date|day|datum|fecha|on|at|time|created|closed|opened|entered|modified)\b")
+_YMD = re.compile(r"20\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+# Days from 1982 to 2064.
+_SERIAL = re.compile(r"[345]\d{4}(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?[\d.,][\d.,'\u2019 \u00a0\u202f]*([eE][+-]?\d+)?\s?%?")
 _CODE = re.compile(r"\b([A-Z]{3})\b")
-_SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One column of a file: `values` are its texts in row order, None where a cell is blank."""
 
@@ -81,17 +88,12 @@ class Column:
     @cached_property
     def days(self) -> pd.Series:
         """The instants of a dated column (naive); missing where blank or unreadable."""
-        return to_days(self.values, self.date_order)
+        return read_instants(self.values, self.date_order)
 
     @cached_property
     def numbers(self) -> pd.Series:
         """The numbers of a numeric column; missing where blank or unreadable."""
-        text = self.values.astype("string").str.replace(r"[^\d.,+\-]", "", regex=True)
-        if self.decimal == ",":
-            text = text.str.replace(".", "").str.replace(",", ".")
-        else:
-            text = text.str.replace(",", "")
-        return pd.to_numeric(text, errors="coerce").astype("float64")
+        return read_numbers(self.values, self.decimal)
 
     @property
     def span(self) -> tuple[date, date] | None:
@@ -100,9 +102,13 @@ class Column:
         return (days.min().date(), days.max().date()) if len(days) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FileProfile:
-    """One file: how it is written, and its columns. `broken_rows` do not have the header's width."""
+    """One table: how it is written, and its columns. `broken_rows` do not have the header's width.
+
+    `member` and `sheet` tell where in the file it lies, where that has several tables. `is_cut` when it has
+    more rows than were looked at.
+    """
 
     path: Path
     delimiter: str | None
@@ -110,6 +116,29 @@ class FileProfile:
     rows: int
     broken_rows: int
     columns: tuple[Column, ...]
+    member: str | None = None
+    sheet: str | None = None
+    is_cut: bool = False
+
+    @property
+    def key(self) -> tuple[Path, str | None, str | None]:
+        """Where the table lies: file, member and sheet."""
+        return self.path, self.member, self.sheet
+
+    @property
+    def name(self) -> str:
+        """The table for people: file, member and sheet."""
+        return " · ".join(part for part in (self.path.name, self.member, self.sheet) if part)
+
+    @property
+    def title(self) -> str:
+        """The words that name the table: of its sheet, its member or its file."""
+        return self.sheet or Path(self.member or self.path.name.removesuffix(".gz")).stem
+
+    @property
+    def row_count(self) -> str:
+        """The number of rows in words."""
+        return f"{'the first ' if self.is_cut else ''}{self.rows:,} rows"
 
     def column(self, header: str) -> Column:
         """The column of a header."""
@@ -118,150 +147,89 @@ class FileProfile:
     @property
     def date_order(self) -> DateOrder | None:
         """The order of local dates in the file; None when all are ISO, or nobody knows."""
-        orders = {column.date_order for column in self.columns} & {"dmy", "mdy"}
-        return next(iter(orders)) if len(orders) == 1 else None
+        return agreed_order(self.columns)
 
     @property
     def decimal(self) -> Literal[".", ","] | None:
         """The decimal mark of the file; None when digits alone are used, or nobody knows."""
-        marks = {column.decimal for column in self.columns} & {".", ","}
-        return next(iter(marks)) if len(marks) == 1 else None
+        return agreed_mark(self.columns)
 
     @property
     def currency(self) -> str | None:
         """The currency that headers or amounts name, when they name a single one."""
-        texts = [column.header for column in self.columns if column.kind == "number"]
-        texts += [value for column in self.columns if column.kind == "number" for value in column.samples]
-        found = {code for text in texts for code in _CODE.findall(text) if code not in ("ACV", "ARR", "TCV")}
-        found |= {code for text in texts for symbol, code in _SYMBOLS.items() if symbol in text}
+        numbers = [column for column in self.columns if column.kind == "number"]
+        found = {code for column in numbers for code in _CODE.findall(column.header)} & CURRENCIES
+        found |= {code for column in numbers for code in money_codes(list(column.distinct)[:_LOOKED_AT])}
         return next(iter(found)) if len(found) == 1 else None
 
 
 def profile_file(
     path: Path, date_order: DateOrder | None = None, decimal: Literal[".", ","] | None = None
-) -> FileProfile:
-    """Read a file as text and describe its columns; at most `MOST_ROWS` rows are looked at.
+) -> tuple[FileProfile, ...]:
+    """Read every table of a file as text and describe its columns: sheets and members of a zip are tables.
 
     `date_order` and `decimal` decide columns that do not tell it themselves.
     Errors: FileUnreadable, FileUnfinished.
     """
-    if path.suffix.lower() == ".parquet":
-        return _profile(path, None, None, *_parquet(path), date_order, decimal)
-    encoding = find_encoding(path)
-    delimiter = find_delimiter(path, encoding)
-    options = Format(delimiter=delimiter, encoding=None if encoding == "utf-16" else encoding)
-    rows = read_csv(path, (), options)
-    batches: list[pa.RecordBatch] = []
-    seen = 0
-    for batch in rows.batches:
-        batches.append(batch)
-        seen += batch.num_rows
-        if seen >= MOST_ROWS:
-            break
-    frame = pa.Table.from_batches(batches, rows.schema).to_pandas()
-    whole = frame[frame["broken"].isna()]
-    cells = [whole[f"c{index}"] for index in range(len(rows.headers))]
-    broken = len(frame) - len(whole)
-    return _profile(path, delimiter, encoding, rows.headers, cells, broken, date_order, decimal)
+    return tuple(_profile(table, date_order, decimal) for table in open_tables(path))
 
 
-def find_encoding(path: Path) -> str:
-    """`utf-16` by its mark, `utf-8` when the bytes are, else `cp1252`. Errors: FileUnreadable."""
-    data = path.read_bytes()[:4_000_000]
-    if not data.strip():
-        raise FileUnreadable("is empty; export it again")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if b"\x00" in data[:4096]:
-        raise FileUnreadable("is no text file; export it as CSV")
-    try:
-        # A character may be cut in two where the sample ends.
-        data[: len(data) - 4 if len(data) == 4_000_000 else None].decode("utf-8")
-        return "utf-8"
-    except UnicodeDecodeError:
-        return "cp1252"
-
-
-def find_delimiter(path: Path, encoding: str) -> str:
-    """The delimiter that parts the first rows into most columns of equal number."""
-    with path.open(encoding=encoding, newline="", errors="replace") as stream:
-        start = stream.read(200_000).splitlines(keepends=True)[:200]
-
-    def fitness(delimiter: str) -> tuple[float, int]:
-        widths = [len(row) for row in csv.reader(start, delimiter=delimiter) if row]
-        if not widths or widths[0] < 2:
-            return 0.0, 0
-        return round(widths.count(widths[0]) / len(widths), 1), widths[0]
-
-    return max(DELIMITERS, key=fitness)
-
-
-def to_days(values: pd.Series, order: str | None) -> pd.Series:
-    """Texts as naive instants: ISO, or local dates in `order` (day first unless it is mdy)."""
-    text = values.astype("string")
-    iso = text.str.extract(r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
-    local = text.str.extract(r"^(\d{1,2})[/.\-](\d{1,2})[/.\-](\d{4})")
-    first, second = (0, 1) if order == "mdy" else (1, 0)
-    stamp = (iso[0] + "-" + iso[1] + "-" + iso[2]).fillna(local[2] + "-" + local[first] + "-" + local[second])
-    days = pd.to_datetime(stamp, format="%Y-%m-%d", errors="coerce")
-    clock = text.str.extract(r"[T ,]+(\d{1,2}:\d{2}(?::\d{2})?)\s?([AaPp][Mm])?")
-    since = pd.to_timedelta(clock[0].where(clock[0].str.count(":") == 2, clock[0] + ":00"), errors="coerce")
-    half = clock[1].str.lower()
-    noon = pd.Timedelta(hours=12)
-    since = since.where(half.isna() | (since < noon), since - noon)
-    since = since.where(half.ne("pm").fillna(True), since + noon)
-    return days + since.fillna(pd.Timedelta(0))
-
-
-def _parquet(path: Path) -> tuple[tuple[str, ...], list[pd.Series], int]:
-    try:
-        table = pq.read_table(path).slice(0, MOST_ROWS)
-    except (pa.ArrowException, OSError) as error:
-        raise FileUnreadable(f"is no readable Parquet file ({error}); write it anew") from None
-    cells = [table.column(index).cast(pa.string()).to_pandas() for index in range(table.num_columns)]
-    return tuple(table.column_names), cells, 0
-
-
-def _profile(
-    path: Path,
-    delimiter: str | None,
-    encoding: str | None,
-    headers: Sequence[str],
-    cells: Sequence[pd.Series],
-    broken: int,
-    date_order: DateOrder | None,
-    decimal: Literal[".", ","] | None,
-) -> FileProfile:
+def _profile(table: Table, date_order: DateOrder | None, decimal: Literal[".", ","] | None) -> FileProfile:
     columns = tuple(
-        _column(header, index, values, date_order, decimal)
-        for index, (header, values) in enumerate(zip(headers, cells, strict=True))
+        profile_column(header, index, values, date_order, decimal)
+        for index, (header, values) in enumerate(zip(table.headers, table.cells, strict=True))
+        if header or values.notna().any()
     )
-    rows = len(cells[0]) if cells else 0
-    return FileProfile(path, delimiter, encoding, rows, broken, _agreed(columns))
+    return FileProfile(
+        path=table.path,
+        delimiter=table.delimiter,
+        encoding=table.encoding,
+        rows=len(table.cells[0]) if table.cells else 0,
+        broken_rows=table.broken_rows,
+        columns=agreed(columns),
+        member=table.member,
+        sheet=table.sheet,
+        is_cut=table.is_cut,
+    )
 
 
-def _column(
+def profile_column(
     header: str,
     index: int,
     cells: pd.Series,
-    date_order: DateOrder | None,
-    decimal: Literal[".", ","] | None,
+    date_order: DateOrder | None = None,
+    decimal: Literal[".", ","] | None = None,
 ) -> Column:
+    """Describe the texts of one column."""
     text = cells.astype("object").map(lambda cell: cell.strip() or None if isinstance(cell, str) else None)
     values = text.where(text.notna(), None).reset_index(drop=True)
-    known = list(dict.fromkeys(values.dropna()))[:5_000]
+    known = list(dict.fromkeys(values.dropna()))[:_LOOKED_AT]
     if not known:
         return Column(header, index, values, "empty")
-    if _share(known, lambda v: bool(_ISO.match(v) or _LOCAL.match(v))) >= _AGREEING:
-        kind: ColumnKind = "instant" if _share(known, lambda v: bool(_CLOCK.search(v))) > 0.5 else "date"
+    if _share(known, lambda v: any(shape.match(v) for shape in _DATES)) >= _AGREEING:
+        clocks = [clock for value in known if (clock := _CLOCK.search(value))]
+        is_instant = len(clocks) > 0.5 * len(known) and any(clock[1] not in _MIDNIGHT for clock in clocks)
         order = order_of(known)
+        kind: ColumnKind = "instant" if is_instant else "date"
         return Column(header, index, values, kind, date_order or order if order == "unknown" else order)
+    if (coded := _coded_days(header, known)) is not None:
+        return Column(header, index, values, "date", coded)
     if all(value.casefold() in ("true", "false", "yes", "no") for value in known):
         return Column(header, index, values, "boolean")
-    if _share(known, lambda v: bool(_NUMBER.fullmatch(v))) >= _AGREEING:
-        mark = decimal_of(known)
+    bare = [number for number in bare_numbers(known) if number and _NUMBER.fullmatch(number)]
+    if len(bare) >= _AGREEING * len(known):
+        mark = decimal_of(bare)
         return Column(header, index, values, "number", decimal=decimal or mark if mark == "unknown" else mark)
     return Column(header, index, values, "text")
+
+
+def _coded_days(header: str, values: Sequence[str]) -> DateOrder | None:
+    """Days written as 20260331 or counted as Excel does; only under a header that speaks of dates."""
+    if not _DATE_WORDS.search(words(header)):
+        return None
+    if all(_YMD.fullmatch(value) for value in values):
+        return "ymd"
+    return "serial" if all(_SERIAL.fullmatch(value) for value in values) else None
 
 
 def order_of(values: Sequence[str]) -> DateOrder | Literal["unknown"]:
@@ -278,30 +246,39 @@ def order_of(values: Sequence[str]) -> DateOrder | Literal["unknown"]:
 
 def decimal_of(values: Sequence[str]) -> Literal[".", ",", "unknown"] | None:
     """The decimal mark: None when digits (and points) alone are used, `unknown` for 1,234 everywhere."""
-    if not any("," in value or re.search(r"\d[.' ]\d{3}[.,' ]", value) for value in values):
-        return None
-    comma = sum(bool(re.search(r",\d{1,2}(\D|$)|,\d{4,}|\.\d{3},", value)) for value in values)
-    point = sum(bool(re.search(r"\.\d{1,2}(\D|$)|\.\d{4,}|,\d{3}\.|,\d{3},", value)) for value in values)
-    if bool(comma) == bool(point):
+    comma = sum(bool(re.search(r",\d{1,2}(\D|$)|,\d{4,}|\.\d{3}[,.]", value)) for value in values)
+    point = sum(bool(re.search(r"\.\d{1,2}(\D|$)|\.\d{4,}|,\d{3}[.,]", value)) for value in values)
+    if any("," in value for value in values) or comma:
+        return "unknown" if bool(comma) == bool(point) else "," if comma else "."
+    dotted = [value for value in values if "." in value]
+    if dotted and all(re.fullmatch(r"\D*[1-9]\d{0,2}\.\d{3}\D*", value) for value in dotted):
         return "unknown"
-    return "," if comma else "."
+    return "." if point and any(re.search(r"\d[' ]\d{3}", value) for value in values) else None
 
 
-def _agreed(columns: tuple[Column, ...]) -> tuple[Column, ...]:
+def agreed(columns: Sequence[Column]) -> tuple[Column, ...]:
     """Columns that cannot tell their date order take that of the columns which can: one program wrote all."""
-    order = {column.date_order for column in columns} & {"dmy", "mdy"}
-    mark = {column.decimal for column in columns} & {".", ","}
+    order, mark = agreed_order(columns), agreed_mark(columns)
     return tuple(
-        Column(
-            column.header,
-            column.index,
-            column.values,
-            column.kind,
-            next(iter(order)) if column.date_order == "unknown" and len(order) == 1 else column.date_order,
-            next(iter(mark)) if column.decimal == "unknown" and len(mark) == 1 else column.decimal,
+        replace(
+            column,
+            date_order=order or "unknown" if column.date_order == "unknown" else column.date_order,
+            decimal=mark or "unknown" if column.decimal == "unknown" else column.decimal,
         )
         for column in columns
     )
+
+
+def agreed_order(columns: Iterable[Column]) -> DateOrder | None:
+    """The one order of local dates that some columns tell."""
+    orders = {column.date_order for column in columns} & {"dmy", "mdy", "serial"}
+    return next(iter(orders)) if len(orders) == 1 else None
+
+
+def agreed_mark(columns: Iterable[Column]) -> Literal[".", ","] | None:
+    """The one decimal mark that some columns tell."""
+    marks = {column.decimal for column in columns} & {".", ","}
+    return next(iter(marks)) if len(marks) == 1 else None
 
 
 def _share(values: Sequence[str], test: object) -> float:

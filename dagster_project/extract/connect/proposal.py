@@ -1,18 +1,22 @@
 """Everything a draft says: what the files are, stages, dates, currency and aliases, with their evidence."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from dagster_project.extract.connect.columns import FieldMatch, FileMatch
+from dagster_project.extract.connect.deliveries import Delivery, find_deliveries, snapshot_frame
+from dagster_project.extract.connect.history import log_frame
 from dagster_project.extract.connect.joins import Alias, find_aliases
-from dagster_project.extract.connect.matching import FieldMatch, FileMatch, Matching, match_files
+from dagster_project.extract.connect.matching import Matching, match_files, what_is_missing
 from dagster_project.extract.connect.profile import Column, FileProfile
-from dagster_project.extract.connect.stages import StageFacts, StageReading, read_stages
+from dagster_project.extract.connect.stage_facts import StageFacts
+from dagster_project.extract.connect.stages import StageReading, read_stages
 
 _FEWEST, _MOSTLY = 5, 0.5
+TableKey = tuple[Path, str | None, str | None]
 
 
 class NothingToConnect(Exception):
@@ -32,12 +36,12 @@ class Undecided(Exception):
 class Proposal:
     """A draft before it is written.
 
-    `paths`: file → glob that stands for it and its like. `aliases`: entity → names to be read as others.
+    `deliveries`: table → the files that deliver it. `aliases`: entity → names to be read as others.
     """
 
     matching: Matching
     stages: StageReading
-    paths: Mapping[Path, str]
+    deliveries: Mapping[TableKey, Delivery]
     currency: str
     currency_evidence: str | None
     aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
@@ -64,28 +68,27 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
 
     Errors: NothingToConnect; Undecided when dates or numbers can be read in two ways.
     """
-    newest, paths = _deliveries(profiles)
-    matching = match_files(newest)
+    deliveries = find_deliveries(profiles)
+    matching = match_files([delivery.newest for delivery in deliveries])
     for match in matching.files:
         _refuse_undecided(match)
     if not matching.files or matching.files[0].entity != "deals":
-        names = ", ".join(profile.path.name for profile in profiles) or "none"
-        raise NothingToConnect(
-            f"none of the files ({names}) looks like deals: one row per deal, with an id and a stage. "
-            "Export the deals with these two columns at least, and name the file in FILES="
-        )
+        raise NothingToConnect(what_is_missing(profiles))
     deals = matching.files[0]
-    log = matching.of("stage_history")
+    log = matching.of("stage_history") or matching.of("field_history")
+    by_key = {delivery.newest.key: delivery for delivery in deliveries}
     reading = StageReading(())
     if matching.of("stages") is None:
-        reading = read_stages(_facts(deals, log))
+        ids, stages = (deals.fields[name].column.header for name in ("deal_id", "stage"))
+        snapshots = snapshot_frame(by_key[deals.profile.key].files, ids, stages)
+        reading = read_stages(_facts(deals, log, snapshots))
     deals = _with_dates(deals, reading, has_log=log is not None)
     files = tuple(_with_teams(match) for match in (deals, *matching.files[1:]))
     currency, evidence = _currency(files)
     return Proposal(
         matching=replace(matching, files=files),
         stages=reading,
-        paths=paths,
+        deliveries=by_key,
         currency=currency,
         currency_evidence=evidence,
         aliases=_aliases(files),
@@ -94,27 +97,11 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
     )
 
 
-def _deliveries(profiles: Sequence[FileProfile]) -> tuple[list[FileProfile], dict[Path, str]]:
-    """Files that differ by a date or number in their name alone are one table: its last file is looked at."""
-    groups: dict[tuple[str, ...], list[FileProfile]] = {}
-    for profile in sorted(profiles, key=lambda p: p.path):
-        stem = re.sub(r"\d+", "#", profile.path.name)
-        headers = tuple(column.header for column in profile.columns)
-        groups.setdefault((str(profile.path.parent), stem, *headers), []).append(profile)
-    newest = [group[-1] for group in groups.values()]
-    paths = {}
-    for group in groups.values():
-        path = group[-1].path
-        glob = re.sub(r"\d+([-_.]\d+)*", "*", path.name)
-        paths[path] = str(path if len(group) == 1 else path.with_name(glob))
-    return newest, paths
-
-
 def _refuse_undecided(match: FileMatch) -> None:
     """Refuse columns that are read and can be read in two ways; what is not mapped may stay a riddle."""
-    name = match.profile.path.name
+    name = match.profile.name
     read = {found.column.index for found in match.fields.values()}
-    for column in match.profile.columns:
+    for column in (*match.profile.columns, *match.told.values()):
         if column.date_order == "unknown" and (column.index in read or match.entity == "deals"):
             raise Undecided(
                 "DATE_ORDER",
@@ -133,7 +120,7 @@ def _refuse_undecided(match: FileMatch) -> None:
             )
 
 
-def _facts(deals: FileMatch, log: FileMatch | None) -> StageFacts:
+def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | None) -> StageFacts:
     stage = deals.fields["stage"].column
     rows = _newest_rows(deals) if log is not None and log.profile is deals.profile else stage.values.index
 
@@ -141,6 +128,7 @@ def _facts(deals: FileMatch, log: FileMatch | None) -> StageFacts:
         return column and replace(column, values=column.values.loc[rows].reset_index(drop=True))
 
     pipeline, status = newest(deals.column("pipeline")), newest(deals.column("status"))
+    created, ended = newest(deals.column("created_at")), newest(deals.column("closed_at"))
     amount, probability = newest(deals.column("amount")), newest(deals.column("probability"))
     return StageFacts(
         stage=replace(stage, values=stage.values.loc[rows].reset_index(drop=True)).values,
@@ -149,7 +137,9 @@ def _facts(deals: FileMatch, log: FileMatch | None) -> StageFacts:
         amount=amount and amount.numbers,
         status=status and status.values,
         probability=probability and probability.numbers,
-        log=log and _log_frame(log),
+        lived=(ended.days - created.days).dt.total_seconds() / 86_400 if created and ended else None,
+        log=log and log_frame(log),
+        snapshots=snapshots,
     )
 
 
@@ -161,19 +151,6 @@ def _newest_rows(deals: FileMatch) -> pd.Index:
         return ids.drop_duplicates(keep="last").index
     frame = pd.DataFrame({"deal": ids, "at": modified.days}).sort_values("at", kind="stable")
     return frame.drop_duplicates("deal", keep="last").sort_index().index
-
-
-def _log_frame(log: FileMatch) -> pd.DataFrame:
-    frame = pd.DataFrame(
-        {
-            "deal": log.fields["deal_id"].column.values,
-            "at": log.fields["changed_at"].column.days,
-            "stage": log.fields["stage"].column.values,
-        }
-    )
-    if before := log.column("from_stage"):
-        frame["from_stage"] = before.values
-    return frame
 
 
 def _with_dates(deals: FileMatch, reading: StageReading, *, has_log: bool) -> FileMatch:
@@ -245,10 +222,10 @@ def _currency(files: Sequence[FileMatch]) -> tuple[str, str | None]:
         if len(codes):
             top = str(codes.mode().iloc[0])
             share = (codes == top).mean()
-            return top, f"{share:.0%} of the rows of {match.profile.path.name} are in {top}"
+            return top, f"{share:.0%} of the rows of {match.profile.name} are in {top}"
     for match in files:
         if code := match.profile.currency:
-            return code, f"the amounts of {match.profile.path.name} name it"
+            return code, f"the amounts of {match.profile.name} name it"
     return "USD", None
 
 

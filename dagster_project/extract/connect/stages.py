@@ -7,23 +7,24 @@ a status or probability, the stages' names.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from dagster_project.extract.connect.profile import Column
+from dagster_project.extract.connect.stage_facts import (
+    NEARLY_ALL,
+    NEARLY_NONE,
+    Confidence,
+    StageFacts,
+    all_stages,
+    fill_shares,
+)
+from dagster_project.extract.connect.stage_order import stage_places
 from dagster_project.extract.connect.vocabulary import (
     ENTERED,
     outcome_by_name,
-    progress_by_name,
-    usual_pipeline,
     words,
 )
-
-_NEARLY_ALL, _NEARLY_NONE = 0.95, 0.05
-Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True)
@@ -52,22 +53,6 @@ class StageReading:
     closing: str | None = None
     created: str | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class StageFacts:
-    """What the stages are inferred from; series share the index of `stage` unless they belong to the log.
-
-    `dates`: dated columns of the deals. `log`: frame deal, at, stage (and from_stage) of a stage log.
-    """
-
-    stage: pd.Series
-    pipeline: pd.Series | None = None
-    dates: Sequence[Column] = ()
-    amount: pd.Series | None = None
-    status: pd.Series | None = None
-    probability: pd.Series | None = None
-    log: pd.DataFrame | None = None
 
 
 def stage_columns(
@@ -133,23 +118,6 @@ def read_stages(facts: StageFacts) -> StageReading:
     return StageReading(tuple(proposals), entered, closing, created, notes)
 
 
-def all_stages(facts: StageFacts) -> tuple[str, ...]:
-    """The stages of deals and log, in order of appearance."""
-    seen = list(facts.stage.dropna().unique())
-    if facts.log is not None:
-        for name in ("stage", "from_stage"):
-            if name in facts.log:
-                seen += list(facts.log[name].dropna().unique())
-    return tuple(dict.fromkeys(seen))
-
-
-def fill_shares(facts: StageFacts) -> pd.DataFrame:
-    """Share of the deals of each stage (rows) in which each dated column (columns) is filled."""
-    filled = pd.DataFrame({column.header: column.values.notna() for column in facts.dates})
-    filled.index = facts.stage.index
-    return filled.groupby(facts.stage).mean()
-
-
 def closing_column(facts: StageFacts, fills: pd.DataFrame) -> str | None:
     """The dated column that some stages (at most all but one) nearly always fill and the others nearly never.
 
@@ -161,7 +129,7 @@ def closing_column(facts: StageFacts, fills: pd.DataFrame) -> str | None:
         if column.header not in fills or ENTERED.match(column.header):
             continue
         shares = fills[column.header]
-        full, none = shares >= _NEARLY_ALL, shares <= _NEARLY_NONE
+        full, none = shares >= NEARLY_ALL, shares <= NEARLY_NONE
         if not full.any() or not none.any() or not (full | none).all():
             continue
         days = column.days.dropna()
@@ -171,17 +139,30 @@ def closing_column(facts: StageFacts, fills: pd.DataFrame) -> str | None:
 
 
 def _leaves_open(shares: pd.Series, open_ones: set[str]) -> bool:
-    return all(shares[name] <= _NEARLY_NONE for name in open_ones)
+    return all(shares[name] <= NEARLY_NONE for name in open_ones)
 
 
 def closed_by_word(facts: StageFacts) -> set[str]:
     """Stages that are closed by status, by name, or because the log never leaves them."""
     found = {name for name in all_stages(facts) if outcome_by_name(name)}
-    if facts.status is not None:
-        closed = facts.status.map(lambda text: outcome_by_name(str(text)) is not None)
-        shares = closed.groupby(facts.stage).mean()
-        own = set(shares[shares >= _NEARLY_ALL].index)
-        return own if own or not closed.any() else found
+    if facts.status is None:
+        return found
+    outcome = facts.status.map(lambda text: outcome_by_name(str(text)))
+    return closed_by_status(facts.stage, outcome) if outcome.notna().any() else found
+
+
+def closed_by_status(stage: pd.Series, outcome: pd.Series) -> set[str]:
+    """Stages whose deals ended in one way, if they hold nearly all deals that did.
+
+    Where the status alone ends a deal, its stage stays the one it ended in, and says nothing.
+    """
+    found: set[str] = set()
+    for name in outcome.dropna().unique():
+        ended = outcome == name
+        shares = ended.groupby(stage).mean()
+        own = set(shares[shares >= NEARLY_ALL].index)
+        if stage[ended].isin(own).mean() >= NEARLY_ALL:
+            found |= own
     return found
 
 
@@ -191,12 +172,12 @@ def closed_stages(facts: StageFacts, fills: pd.DataFrame, closing: str | None) -
     if facts.status is not None and facts.status.map(lambda t: outcome_by_name(str(t))).notna().any():
         return by_word
     if closing is not None:
-        return by_word | set(fills.index[fills[closing] >= _NEARLY_ALL])
+        return by_word | set(fills.index[fills[closing] >= NEARLY_ALL])
     if by_word or facts.log is None or "from_stage" not in facts.log:
         return by_word
     left = facts.log["from_stage"].value_counts()
     entered = facts.log["stage"].value_counts()
-    return {name for name in all_stages(facts) if left.get(name, 0) <= _NEARLY_NONE * entered.get(name, 0)}
+    return {name for name in all_stages(facts) if left.get(name, 0) <= NEARLY_NONE * entered.get(name, 0)}
 
 
 def outcome_of(name: str, facts: StageFacts, closed: set[str]) -> tuple[str, str, Confidence]:
@@ -223,39 +204,6 @@ def outcome_of(name: str, facts: StageFacts, closed: set[str]) -> tuple[str, str
     return "closed_other", "it closes deals, but nothing tells whether won or lost", "low"
 
 
-def stage_places(
-    names: Sequence[str],
-    facts: StageFacts,
-    fills: pd.DataFrame,
-    named: Mapping[str, Sequence[str]],
-    closed: set[str],
-) -> tuple[dict[str, float], str, Confidence]:
-    """A number per stage to sort by, the evidence for it, and how sure it is."""
-    open_ones = [name for name in names if name not in closed]
-    if facts.log is not None and len(facts.log):
-        return _by_log(names, facts.log), "by the order of the changes in the stage log", "high"
-    if sum(name in named for name in open_ones) >= 2:
-        columns = {column.header: column for column in facts.dates}
-        days = pd.DataFrame({n: columns[named[n][0]].days for n in names if n in named})
-        return _by_pairs(names, days), "by the order of the entry dates", "high"
-    counts = fills.ge(_NEARLY_ALL).sum(axis=1)
-    by_fill = {name: float(counts.get(name, 0)) for name in names}
-    if len({by_fill[name] for name in open_ones}) == len(open_ones):
-        return by_fill, "a later stage has more dates filled", "high" if len(open_ones) > 1 else "medium"
-    if facts.probability is not None:
-        mean = facts.probability.groupby(facts.stage).mean()
-        if all(name in mean for name in open_ones) and mean[open_ones].nunique() == len(open_ones):
-            return {n: float(mean.get(n, 1)) for n in names}, "by the probability of its deals", "high"
-    if usual := usual_pipeline(open_ones):
-        return dict.fromkeys(names, 99.0) | usual[1], f"by the order of {usual[0]}", "medium"
-    by_name = {name: progress_by_name(name) for name in names}
-    known = all(by_name[name] is not None for name in open_ones)
-    places = {name: by_fill[name] + (0.5 if by_name[name] is None else by_name[name]) for name in names}
-    sure = "medium" if known and len({places[name] for name in open_ones}) == len(open_ones) else "low"
-    why = "by the usual meaning of its name" if known else "a guess: nothing in the files tells the order"
-    return places, why, sure
-
-
 def entry_columns(
     proposals: Sequence[StageProposal],
     facts: StageFacts,
@@ -275,31 +223,31 @@ def entry_columns(
         if column.header == closing or not _may_be_entry(column, facts, closing):
             continue
         shares = fills[column.header]
-        full = [shares[name] >= _NEARLY_ALL for name in open_ones]
-        none = [shares[name] <= _NEARLY_NONE for name in open_ones]
+        full = [shares[name] >= NEARLY_ALL for name in open_ones]
+        none = [shares[name] <= NEARLY_NONE for name in open_ones]
         first = full.index(True) if True in full else len(open_ones)
         # Blank before the stage, filled from it on: that is how an entry date fills.
         if not 0 < first < len(open_ones) or not all(none[:first]) or not all(full[first:]):
             continue
         entered.setdefault(open_ones[first], column.header)
     if closing is not None:
-        entered |= {name: closing for name in ends if fills[closing][name] >= _NEARLY_ALL}
+        entered |= {name: closing for name in ends if fills[closing][name] >= NEARLY_ALL}
     return entered
 
 
 def created_column(facts: StageFacts, closing: str | None) -> str | None:
     """The dated column that all deals fill and that lies before every other date of the deal."""
-    full = [c for c in facts.dates if c.fill_share >= _NEARLY_ALL]
+    full = [c for c in facts.dates if c.fill_share >= NEARLY_ALL]
     for column in full:
         later = [other for other in facts.dates if other is not column]
-        if later and all(_share_before(column.days, other.days) >= _NEARLY_ALL for other in later):
+        if later and all(_share_before(column.days, other.days) >= NEARLY_ALL for other in later):
             return column.header
     return None
 
 
 def _may_be_entry(column: Column, facts: StageFacts, closing: str | None) -> bool:
     end = next((c for c in facts.dates if c.header == closing), None)
-    return end is None or _share_before(column.days, end.days) >= _NEARLY_ALL
+    return end is None or _share_before(column.days, end.days) >= NEARLY_ALL
 
 
 def _share_before(first: pd.Series, second: pd.Series) -> float:
@@ -309,21 +257,3 @@ def _share_before(first: pd.Series, second: pd.Series) -> float:
 
 def _end_rank(ends: Mapping[str, tuple[str, str, Confidence]], name: str) -> int:
     return ("won", "lost", "closed_other").index(ends[name][0]) if name in ends else 0
-
-
-def _by_log(names: Sequence[str], log: pd.DataFrame) -> dict[str, float]:
-    """Stages by how often each was first entered before the other, over the deals that saw both."""
-    first = log.dropna(subset=["stage"]).groupby(["deal", "stage"])["at"].min().unstack("stage")
-    return _by_pairs(names, first)
-
-
-def _by_pairs(names: Sequence[str], days: pd.DataFrame) -> dict[str, float]:
-    """Number of stages that usually come before each stage; a column per stage, a row per deal."""
-    before = {name: 0.0 for name in names}
-    for one, other in combinations([name for name in names if name in days], 2):
-        gap = (days[other] - days[one]).dropna()
-        if gap.empty:
-            continue
-        ahead = float(np.sign(gap.dt.total_seconds()).mean())
-        before[other if ahead > 0 else one] += 1
-    return before

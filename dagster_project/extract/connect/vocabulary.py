@@ -29,10 +29,14 @@ class VendorExport:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words per kind of file, field, outcome and progress of a sale, all as `words` writes them."""
+    """Words per kind of file, field, outcome and progress of a sale, all as `words` writes them.
+
+    `history_fields`: what a field history calls a field → our field.
+    """
 
     files: Mapping[str, frozenset[str]]
     fields: Mapping[str, Mapping[str, tuple[str, ...]]]
+    history_fields: Mapping[str, str]
     outcomes: Mapping[str, frozenset[str]]
     progress: Mapping[str, float]
     pipelines: Mapping[str, tuple[str, ...]]
@@ -64,6 +68,7 @@ def vocabulary() -> Vocabulary:
             entity: {field: tuple(map(words, phrases)) for field, phrases in fields.items()}
             for entity, fields in data["fields"].items()
         },
+        history_fields={words(name): to for to, found in data["history_fields"].items() for name in found},
         outcomes={outcome: frozenset(map(words, names)) for outcome, names in data["outcomes"].items()},
         progress={words(name): float(place) for place, names in data["progress"].items() for name in names},
         pipelines={name: tuple(map(words, stages)) for name, stages in data["pipelines"].items()},

@@ -36,7 +36,7 @@ class FieldHistory:
         self._taken = 0
         self._columns = self._outputs()
         headers = tuple(header for header, _, _ in self._columns.values())
-        self.rows = TextRows(headers, self._pivoted(), rows.lines_beside)
+        self.rows = TextRows(headers, self._pivoted(), rows.lines_beside, rows.total)
 
     @property
     def table(self) -> TableFile:

@@ -7,15 +7,20 @@ from dagster_project.contract import SOURCE_ENTITIES
 from dagster_project.extract.crm.scratch import FileScratch, literal
 from dagster_project.extract.landing import Stamp
 
+# A row group is written out whole: with long texts, one of the default size took hundreds of MB.
+_ROW_GROUP_BYTES, _MOST_IN_ROW_GROUP, _FIELDS_BYTES = 16_000_000, 122_880, 300
 Fill = Callable[[Path], None]
 _HISTORY = SOURCE_ENTITIES["stage_history"]
 
 
-def kept_records(scratch: FileScratch, stamp: Stamp, file: str) -> Fill:
+def kept_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -> Fill:
     """The kept rows as records of the file's entity."""
     fields = {name: _kept_value(scratch, name) for name in scratch.entity.fields}
     content = _json(fields)
-    where = [*_json_pairs(fields), f"'extra', extra::json, 'file', {literal(file)}, 'row', line::varchar"]
+    origin = (
+        f"'extra', extra::json, 'file', {literal(file)}, 'row', line::varchar, 'sha256', {literal(sha256)}"
+    )
+    where = [*_json_pairs(fields), origin]
     modified = "try_cast(f_modified_at as timestamp)" if scratch.has("modified_at") else "null::timestamp"
     return _copy(
         scratch,
@@ -50,7 +55,8 @@ def stage_entries(scratch: FileScratch, stamp: Stamp, file: str) -> Fill:
 
 
 def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -> Fill:
-    """The rejected rows as records of the entity `rejects`."""
+    """The rejected rows as records of the entity `rejects`; `key` names the record where the row does."""
+    key = next(iter(scratch.entity.key), "")
     fields = {
         "file": literal(file),
         "row": "line::varchar",
@@ -59,6 +65,7 @@ def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -
         "reason": "problem.reason",
         "entity": literal(scratch.entity.name),
         "hint": "problem.hint",
+        "key": "key" if scratch.has(key) else "null::varchar",
         "sha256": literal(sha256),
     }
     return _copy(
@@ -120,7 +127,14 @@ def _copy(
 
     def fill(path: Path) -> None:
         scratch.connection.execute(
-            f"copy ({query}) to {literal(str(path))} (format parquet, compression zstd)"
+            f"copy ({query}) to {literal(str(path))} "
+            f"(format parquet, compression zstd, row_group_size {_row_group(scratch)})"
         )
 
     return fill
+
+
+def _row_group(scratch: FileScratch) -> int:
+    """How many rows of a file make a row group of Parquet."""
+    (extra,) = scratch.one("select coalesce(avg(length(extra)), 0)::bigint from typed")
+    return max(2_048, min(_MOST_IN_ROW_GROUP, _ROW_GROUP_BYTES // (_FIELDS_BYTES + extra)))

@@ -8,9 +8,10 @@ on where it stopped, because a batch that exists is not written again.
 import hashlib
 import json
 import logging
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -33,10 +34,11 @@ from dagster_project.extract.crm.connectors import api_entities
 from dagster_project.extract.crm.judging import judge
 from dagster_project.extract.crm.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.crm.loading import Loader
+from dagster_project.extract.crm.progress import Tell
 from dagster_project.extract.crm.read_log import Reading, ReadLog
 from dagster_project.extract.crm.results import ExtractResult, FileReport
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable
-from dagster_project.extract.crm.scratch import FileScratch
+from dagster_project.extract.crm.scratch import FileScratch, literal
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.landing import PART, Landing, Stamp, file_sha256
 from dagster_project.settings import (
@@ -51,9 +53,11 @@ from dagster_project.settings import (
 logger = logging.getLogger(__name__)
 
 # Raise it when the same bytes and the same mapping give other records: files are then read anew.
-READER_VERSION = 2
+READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
+_SHARE_OF_DATABASE = 0.55
+_ROW_GROUP = 16_384
 
 Source = FileSource | BusinessFacts
 
@@ -73,21 +77,29 @@ class _Pass:
     log: ReadLog
     initial: frozenset[str]
     """Entities whose first load has not ended yet."""
+    tell: Tell
 
 
 def extract_files(
-    settings: Settings, source: Source, now: datetime, *, pause: Callable[[float], None] = time.sleep
+    settings: Settings,
+    source: Source,
+    now: datetime,
+    *,
+    pause: Callable[[float], None] = time.sleep,
+    tell: Tell = logger.info,
 ) -> ExtractResult:
     """Read the new files of a source into the landing.
 
     `now` (aware) becomes `extracted_at` of what lands. Files with the same bytes and mapping as before land
-    nothing. A file that cannot be read fails alone, with its reason in the result.
+    nothing. A file that cannot be read fails alone, with its reason in the result. `tell` is told how far the
+    reading of a large file has come.
     Errors: ExtractError (memory), LandingError (disk).
     """
     landing = Landing(settings.paths.landing)
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
-    run = _Pass(settings, source, now, landing, ReadLog(landing, source.name), initial)
+    log = ReadLog(landing, source.name, settings.business.zone)
+    run = _Pass(settings, source, now, landing, log, initial, tell)
     reports: list[FileReport] = []
     if source.stage_lines():
         reports.append(_land_stage_list(run))
@@ -112,6 +124,7 @@ def reading_of(settings: Settings, source: Source, entity: str, table: TableFile
         "currency": settings.business.currency,
         "zones": [source.time_zone or settings.business.time_zone, settings.business.time_zone],
         "stage_entered": dict(source.stage_entered) if entity == "deals" else {},
+        "statuses": _statuses(source) if entity in ("deals", "stage_history") else {},
         "stages": known.fingerprint if entity in ("deals", "stage_history") else "",
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
@@ -129,6 +142,10 @@ def _tidy(landing: Landing) -> list[str]:
     notes = [damaged.reason for damaged in landing.set_aside_damaged()]
     landing.ensure_empty_batches(api_entities())
     return notes
+
+
+def _statuses(source: Source) -> Mapping[str, str]:
+    return source.statuses if isinstance(source, FileSource) else {}
 
 
 def _format(source: Source, table: TableFile) -> Format:
@@ -160,8 +177,10 @@ def _extract_table(
             run.source.time_zone or business.time_zone,
             business.time_zone,
             business.currency,
+            statuses=_statuses(run.source),
         ),
         known,
+        run.tell,
     )
     for look in sorted(arrivals.ready, key=lambda look: (str(name_date(look.path)), look.path)):
         reports += _extract_arrival(run, loader, look, fingerprint)
@@ -206,9 +225,10 @@ def _extract_file(run: _Pass, loader: Loader, look: Look, member: Member, finger
     started = time.monotonic()
     name, entity = member.name, loader.entity.name
     sha256 = file_sha256(member.path)
-    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look))
+    data_as_of = run.source.data_as_of if isinstance(run.source, FileSource) else None
+    reading = Reading(entity, name, sha256, fingerprint, look.key, _day_of(member, look), data_as_of)
     if before := run.log.report_of(reading):
-        run.log.note_again(reading, before, run.now)
+        run.log.note_again(reading, before, run.now, "reads" in run.initial)
         return replace(before, file=name, status="unchanged")
     run.landing.require_space(_SPACE_FACTOR * member.path.stat().st_size)
     try:
@@ -236,6 +256,11 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
     oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
+    unknown = (
+        findings.unknown_stages(scratch, lambda value, rows: line_to_paste(value, listed, rows))
+        if known.stages
+        else ()
+    )
     report = FileReport(
         file=reading.file,
         entity=entity,
@@ -253,11 +278,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
         oldest_event_on=oldest,
         newest_event_on=newest,
         rejects=findings.sample_rejects(scratch, reading.file),
-        unknown_values=findings.unknown_stages(
-            scratch, lambda value, rows: line_to_paste(value, listed, rows)
-        )
-        if known.stages
-        else (),
+        unknown_values=(*unknown, *findings.unknown_statuses(scratch)),
     )
 
     def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:
@@ -265,7 +286,7 @@ def _land(run: _Pass, scratch: FileScratch, reading: Reading, known: KnownStages
             reading, target, run.now, target in run.initial, fill, newest_event_on=report.newest_event_on
         )
 
-    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file))
+    land(entity, lambda stamp: file_batches.kept_records(scratch, stamp, reading.file, reading.sha256))
     if counts.entries:
         land("stage_history", lambda stamp: file_batches.stage_entries(scratch, stamp, reading.file))
     if counts.rejected:
@@ -321,13 +342,25 @@ def _land_stage_list(run: _Pass) -> FileReport:
     return report
 
 
+def _share_of(memory_limit: str) -> str:
+    """What the database may take of a limit; the rest is for the rows on their way into it."""
+    amount, unit = re.fullmatch(r"([\d.]+) ?(\w+)", memory_limit).groups()
+    return f"{_SHARE_OF_DATABASE * float(amount):g}{unit}"
+
+
 @contextmanager
 def _scratch_database(run: _Pass) -> Iterator[duckdb.DuckDBPyConnection]:
     with InFlight(run.landing.root).folder("scratch") as folder:
         options = {
-            "memory_limit": run.settings.memory_limit,
+            "memory_limit": _share_of(run.settings.memory_limit),
             "threads": run.settings.threads,
             "temp_directory": str(folder / "spill"),
         }
-        with duckdb.connect(folder / "scratch.duckdb", config=options) as connection:
+        with duckdb.connect(config=options) as connection:
+            # Small row groups leave memory early: with long texts, a default one takes 150 MB.
+            connection.execute(
+                f"attach {literal(str(folder / 'scratch.duckdb'))} as scratch (row_group_size {_ROW_GROUP})"
+            )
+            connection.execute("use scratch")
+            connection.execute("set enable_progress_bar = false")
             yield connection

@@ -1,5 +1,6 @@
 """What a file tells besides its records: counts, first and last day, stages nobody named, sample rejects."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -40,7 +41,8 @@ def count(scratch: FileScratch) -> Counts:
 def event_days(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> tuple[date | None, date | None]:
     """The oldest and the newest day of the business, not in the future, on which a deal of the file changed.
 
-    Entry dates, changes, creation, and the close dates of closed deals count; expected close dates do not.
+    Entry dates, changes, creation and closings count, and the close dates of closed deals that tell no
+    closing; expected close dates do not.
     """
     today = now.astimezone(zone).date()
     tomorrow = datetime.combine(today + timedelta(days=1), time(), zone).astimezone(ZoneInfo("UTC"))
@@ -58,9 +60,10 @@ def event_days(scratch: FileScratch, zone: ZoneInfo, now: datetime) -> tuple[dat
         closed = [f"coalesce(outcome_stage, '') in {_CLOSED}"]
         if scratch.has("status"):
             closed.append(f"coalesce(f_status, '') in {_CLOSED}")
+        undated = "f_closed_at is null" if scratch.has("closed_at") else "true"
         row = scratch.one(
             "select min(f_close_date), max(f_close_date) from kept "
-            f"where f_close_date <= '{today}' and ({' or '.join(closed)})"
+            f"where f_close_date <= '{today}' and {undated} and ({' or '.join(closed)})"
         )
         days += [date.fromisoformat(text) if text else None for text in row or ()]
     return oldest(days), newest(days)
@@ -76,6 +79,21 @@ def unknown_stages(scratch: FileScratch, paste: Callable[[str, int], str]) -> tu
         ).fetchall()
         found += [UnknownValue(scratch.entity.name, field, v, n, paste(v, n)) for v, n in rows]
     return tuple(found)
+
+
+def unknown_statuses(scratch: FileScratch) -> tuple[UnknownValue, ...]:
+    """Words for the state of a deal that are none of ours; such rows are kept as if they told none."""
+    if "status" not in scratch.columns.columns:
+        return ()
+    rows = scratch.connection.execute(
+        "select unknown_status, count(*) from kept where unknown_status is not null "
+        f"group by unknown_status order by count(*) desc, unknown_status limit {SAMPLE_ROWS}"
+    ).fetchall()
+    line = "{}: open   # or won, lost, closed_other ({:,} rows)"
+    return tuple(
+        UnknownValue(scratch.entity.name, "status", v, n, line.format(json.dumps(v, ensure_ascii=False), n))
+        for v, n in rows
+    )
 
 
 def sample_rejects(scratch: FileScratch, file: str) -> tuple[Reject, ...]:

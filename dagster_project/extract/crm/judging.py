@@ -1,10 +1,14 @@
 """Which rows of a file are kept: every row ends as exactly one of kept, rejected or duplicate.
 
-The first of exactly equal rows is judged, the others are duplicates. A row that names a record already met in
-the file, with other values and no later `modified_at`, is rejected: which of the two is true cannot be known.
+The first of exactly equal rows is judged, the others are duplicates. Where the versions of a deal stand in
+the order of their `modified_at`, that order also tells the newest of those of one instant, and the others
+count as duplicates. Any other row that names a record already met, with other values, is rejected: which of
+the two is true cannot be known.
 """
 
 from dagster_project.extract.crm.scratch import FileScratch, literal
+
+_OUT_OF_ORDER = 0.05  # share of the steps against the order of a file that is still in order
 
 
 def judge(scratch: FileScratch) -> None:
@@ -21,6 +25,7 @@ def judge(scratch: FileScratch) -> None:
         join repeated on repeated.row_hash = typed.row_hash and typed.line > repeated.first_line
         """
     )
+    _add_older_of_one_instant(scratch)
     scratch.connection.execute(f"create or replace table conflicts as {_conflict_query(scratch)}")
     stage_ids = "".join(
         f", {field}_ids.stage_id as id_{field}, {field}_ids.outcome as outcome_{field}"
@@ -45,6 +50,42 @@ def judge(scratch: FileScratch) -> None:
     )
     _create_rejected(scratch)
     _create_entries(scratch)
+
+
+def _add_older_of_one_instant(scratch: FileScratch) -> None:
+    """Count the older versions of one record and instant as duplicates, if the file is in order of time."""
+    key = scratch.entity.key[0] if scratch.entity.key else None
+    if key not in scratch.columns.columns or "modified_at" not in scratch.columns.columns:
+        return
+    scratch.connection.execute(
+        f"""
+        insert into duplicates
+        with judged as (
+            select line, f_{key} as key, f_modified_at as changed from typed
+            where problem is null and f_{key} is not null and f_modified_at is not null
+                and line not in (select line from duplicates)
+        ),
+        steps as (
+            select changed, lag(changed) over (partition by key order by line) as before from judged
+        ),
+        direction as (
+            select
+                count(*) filter (where before < changed) as up,
+                count(*) filter (where before > changed) as down
+            from steps
+        ),
+        again as (
+            select key, changed, min(line) as first_line, max(line) as last_line
+            from judged group by key, changed having count(*) > 1
+        )
+        select judged.line
+        from judged
+        join again on again.key = judged.key and again.changed = judged.changed
+        cross join direction
+        where (up > 0 and down <= {_OUT_OF_ORDER} * up and judged.line < again.last_line)
+            or (down > 0 and up <= {_OUT_OF_ORDER} * down and judged.line > again.first_line)
+        """
+    )
 
 
 def _create_stage_ids(scratch: FileScratch) -> None:
@@ -81,11 +122,13 @@ def _pipeline(scratch: FileScratch, relation: str) -> str:
 def _create_rejected(scratch: FileScratch) -> None:
     key = scratch.entity.key[0] if scratch.entity.key and scratch.has(scratch.entity.key[0]) else None
     value = f"t.f_{key}" if key else "null::varchar"
+    # A row that cannot be told apart into values blames no column, and its values are not its own.
+    named = f'case when problem."column" is not null then f_{key} end' if key else "null::varchar"
     header = scratch.columns.headers[scratch.columns.columns[key]] if key in scratch.columns.columns else key
     scratch.connection.execute(
         f"""
         create or replace temp view rejected as
-        select line, problem from typed
+        select line, problem, {named} as key from typed
         where problem is not null and line not in (select line from duplicates)
         union all
         select
@@ -95,7 +138,8 @@ def _create_rejected(scratch: FileScratch) -> None:
                 "value" := {value},
                 reason := 'is the same record as line ' || c.first_line::varchar || ', with other values',
                 hint := 'keep one of the two rows, or map modified_at if both are versions of one record'
-            )
+            ),
+            {value}
         from conflicts as c
         join typed as t on t.line = c.line
         """
@@ -103,7 +147,10 @@ def _create_rejected(scratch: FileScratch) -> None:
 
 
 def _create_entries(scratch: FileScratch) -> None:
-    """Stage entries: a column shared by several stages dates only the stage the deal is in."""
+    """Stage entries: a column shared by several stages dates only the stage the deal is in.
+
+    A name that stages of several pipelines bear means the one of the deal's pipeline.
+    """
     if not scratch.columns.stage_columns:
         return
     scratch.connection.execute(
@@ -122,11 +169,14 @@ def _create_entries(scratch: FileScratch) -> None:
     scratch.connection.execute(
         f"""
         create or replace temp view entries as
-        select d.*, coalesce(t.stage_id, s.stage) as stage_id
+        select d.*, coalesce(own.stage_id, t.stage_id, s.stage) as stage_id
         from ({dates}) as d
         join entry_stages as s on s.place = d.place
+        left join stage_texts as own
+            on own.name = plain_text(s.stage) and own.pipeline = plain_text({_pipeline(scratch, "d")})
         left join stage_texts as t on t.name = plain_text(s.stage) and t.pipeline is null
-        where not s.is_shared or plain_text(d.id_stage) = plain_text(coalesce(t.stage_id, s.stage))
+        where not s.is_shared
+            or plain_text(d.id_stage) = plain_text(coalesce(own.stage_id, t.stage_id, s.stage))
         """
     )
 

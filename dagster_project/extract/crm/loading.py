@@ -13,16 +13,17 @@ from dagster_project.extract.crm.field_history import FieldHistory
 from dagster_project.extract.crm.json_lines import read_json_lines
 from dagster_project.extract.crm.known_stages import KnownStages
 from dagster_project.extract.crm.mapping import map_columns, required_headers, wanted_headers
+from dagster_project.extract.crm.progress import ReadProgress, Tell, silent
 from dagster_project.extract.crm.reading import parquet_headers, read_csv
 from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable, TextRows, Wanted
 from dagster_project.extract.crm.scratch import FileScratch
 from dagster_project.extract.crm.workbook import counts_from_1904, read_workbook
 from dagster_project.settings import FieldHistoryFile, TableFile
 
-_WORKBOOKS = (".xlsx", ".xlsm")
-_TEXTS = ("", ".csv", ".txt", ".tsv")
-_JSON_LINES = (".jsonl", ".ndjson")
-MEMBER_SUFFIXES = (*_TEXTS, *_WORKBOOKS, *_JSON_LINES, ".parquet")
+WORKBOOKS = (".xlsx", ".xlsm")
+TEXTS = ("", ".csv", ".txt", ".tsv")
+JSON_LINES = (".jsonl", ".ndjson")
+MEMBER_SUFFIXES = (*TEXTS, *WORKBOOKS, *JSON_LINES, ".parquet")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Loader:
     stage_entered: Mapping[str, str]
     casting: Casting
     known: KnownStages
+    tell: Tell = silent
+    """Told in words how far the reading of a large file has come."""
 
     def load(self, member: Member, connection: duckdb.DuckDBPyConnection) -> FileScratch:
         """The rows of a file, typed. Errors: FileUnreadable, FileUnfinished."""
@@ -41,6 +44,8 @@ class Loader:
             raise FileUnreadable(f"is no file of a kind that is read ({', '.join(MEMBER_SUFFIXES[1:])})")
         if member.suffix == ".parquet":
             return self._load_parquet(member, connection)
+        progress = ReadProgress(member.name, self.tell)
+        progress.begin(member.path.stat().st_size)
         rows = self._rows(member)
         table, history = self.table, None
         if isinstance(table, FieldHistoryFile):
@@ -48,7 +53,7 @@ class Loader:
             rows, table = history.rows, history.table
         columns = map_columns(rows.headers, self.entity, table, self.stage_entered)
         scratch = FileScratch(connection, self.entity, columns, self._casting(member), self.known)
-        scratch.load_text(rows)
+        scratch.load_text(rows, progress)
         if history is not None:
             history.check()
             scratch.fields_skipped = history.skipped
@@ -61,9 +66,9 @@ class Loader:
             headers, tuple(h for h in required_headers(entity, self.table) if h != self._new_value)
         )
         options = self.casting.format
-        if member.suffix in _WORKBOOKS:
+        if member.suffix in WORKBOOKS:
             return read_workbook(member.path, wanted, self.table.sheet, options.decimal)
-        if member.suffix in _JSON_LINES:
+        if member.suffix in JSON_LINES:
             return read_json_lines(member.path, options.decimal)
         return read_csv(member.path, wanted.headers, options, required=wanted.required)
 
@@ -74,7 +79,7 @@ class Loader:
         return column.header if column else None
 
     def _casting(self, member: Member) -> Casting:
-        if member.suffix not in _WORKBOOKS:
+        if member.suffix not in WORKBOOKS:
             return self.casting
         return replace(self.casting, serials="1904" if counts_from_1904(member.path) else "1900")
 

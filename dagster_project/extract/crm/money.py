@@ -9,6 +9,7 @@ NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK 
 SSP STN SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VES VND VUV WST XAF XCD XOF
 XPF YER ZAR ZMW
 """
+CURRENCIES = frozenset(_CODES.split())
 _SYMBOLS = {
     "US$": "USD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD", "A$": "AUD", "C$": "CAD", "R$": "BRL",
     "S$": "SGD", "€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "₺": "TRY", "₪": "ILS", "₴": "UAH",
@@ -49,7 +50,8 @@ def macros(business_currency: str) -> str:
         clean(regexp_replace(regexp_replace(clean(x), '^\\((.*)\\)$', '-\\1'), '^(.*\\d)-$', '-\\1'));
     create or replace temp macro bare_amount(x) as
         case
-            when regexp_full_match(x, '{_BARE}') then regexp_replace(x, '^(.*\\d)-$', '-\\1')
+            when regexp_full_match(x, '{_BARE}')
+                then case when ends_with(x, '-') then regexp_replace(x, '^(.*\\d)-$', '-\\1') else x end
             when money_word(x) is null then signed_amount(x)
             when money_code(x) is not null then signed_amount(replace(x, money_word(x), ''))
         end;

@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dagster_project.extract.crm.results import FileReport, Reject, UnknownValue
+from dagster_project.extract.crm.snapshot_day import SnapshotDay, snapshot_day
 from dagster_project.extract.landing import Batch, Landing, Stamp
 
 
@@ -27,8 +29,9 @@ class Reading:
     fingerprint: str
     look: str = ""
     name_date: date | None = None
+    data_as_of: date | None = None
 
-    def origin(self, report: FileReport | None = None) -> dict[str, Any]:
+    def origin(self, report: FileReport | None = None, snapshot: SnapshotDay | None = None) -> dict[str, Any]:
         """What a manifest says of the reading; with the report in the batch of `reads`."""
         origin: dict[str, Any] = {
             "table": self.table,
@@ -37,15 +40,18 @@ class Reading:
             "look": self.look,
             "name_date": self.name_date and self.name_date.isoformat(),
         }
+        if snapshot:
+            origin["snapshot_on"] = snapshot.day.isoformat()
         return {**origin, "report": report_to_json(report)} if report else origin
 
 
 class ReadLog:
     """The readings of one source, and the batches they gave."""
 
-    def __init__(self, landing: Landing, source: str) -> None:
+    def __init__(self, landing: Landing, source: str, zone: ZoneInfo) -> None:
         self._landing = landing
         self._source = source
+        self._zone = zone
         self._batches = landing.batches(source)
         self.written: list[str] = []
 
@@ -84,6 +90,14 @@ class ReadLog:
 
     def land_read(self, reading: Reading, report: FileReport, now: datetime, is_initial_load: bool) -> None:
         """Note that a file was read, as the last of its batches, and replace readings of other mappings."""
+        first = self._first(reading)
+        read_on = (first.extracted_at if first else now).astimezone(self._zone).date()
+        newest = report.newest_event_on
+        snapshot = (
+            snapshot_day(reading.name_date, reading.data_as_of, newest, read_on)
+            if reading.table == "deals"
+            else None
+        )
         payload = {
             "file": reading.file,
             "entity": reading.table,
@@ -93,7 +107,9 @@ class ReadLog:
             "rows_rejected": str(report.rows_rejected),
             "rows_duplicate": str(report.rows_duplicate),
             "columns_unmapped": list(report.columns_unmapped),
-            "data_as_of": _text(reading.name_date or report.newest_event_on),
+            "data_as_of": _text(reading.name_date or newest),
+            "snapshot_on": _text(snapshot and snapshot.day),
+            "snapshot_basis": snapshot and snapshot.basis,
         }
         row = {
             "record_id": f"{reading.table}:{reading.file}",
@@ -105,10 +121,10 @@ class ReadLog:
             now,
             is_initial_load,
             lambda stamp: self._landing.rows_writer(stamp, [row]),
-            origin=reading.origin(report),
+            origin=reading.origin(report, snapshot),
             oldest_event_on=report.oldest_event_on,
-            newest_event_on=report.newest_event_on,
-            covered_until=reading.name_date or report.newest_event_on,
+            newest_event_on=newest,
+            covered_until=reading.name_date or newest,
         )
         for batch in list(self._batches):
             origin = batch.manifest.origin
@@ -117,15 +133,15 @@ class ReadLog:
                 self._landing.retire(batch)
                 self._batches.remove(batch)
 
-    def note_again(self, reading: Reading, report: FileReport, now: datetime) -> None:
-        """Note bytes that came again under a newer date: every row is known, but the data reach further."""
+    def note_again(self, reading: Reading, report: FileReport, now: datetime, is_initial_load: bool) -> None:
+        """Note bytes that came again under another date: every row is known, and stood so that day, too."""
         noted = {batch.manifest.origin.get("name_date") for batch in self._same_bytes(reading, "reads")}
         if reading.name_date is None or _text(reading.name_date) in noted:
             return
         known = replace(
             report, file=reading.file, rows_kept=0, rows_rejected=0, rejects=(), unknown_values=()
         )
-        self.land_read(reading, replace(known, rows_duplicate=report.rows_read), now, is_initial_load=False)
+        self.land_read(reading, replace(known, rows_duplicate=report.rows_read), now, is_initial_load)
 
     def _of(self, reading: Reading, entity: str) -> list[Batch]:
         found = self._same_bytes(reading, entity)

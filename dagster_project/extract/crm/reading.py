@@ -6,6 +6,7 @@ quoted line breaks, and goes on after a broken one. Files without broken rows ge
 
 import csv
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +31,8 @@ from dagster_project.extract.crm.rows import (
 from dagster_project.settings import Format
 
 DELIMITERS = (",", ";", "\t", "|")
-_ARROW_BLOCK_BYTES = 8 * 1024 * 1024
+# Arrow reads up to 32 blocks ahead; with blocks of 8 MB that was 260 MB of memory.
+_ARROW_BLOCK_BYTES = 2 * 1024 * 1024
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _FOREIGN = {
     b"PK\x03\x04": "is an Excel workbook or a zip archive under another name; name it .xlsx or .zip",
@@ -40,6 +42,10 @@ _FOREIGN = {
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook (.xls); save it as .xlsx or .csv",
 }
 _LARGEST_VALUE = 1_000_000
+
+
+class NotThisEncoding(FileUnreadable):
+    """The bytes of a file are not text in the encoding they were read with."""
 
 
 def parquet_headers(path: Path) -> tuple[str, ...]:
@@ -57,18 +63,19 @@ def read_csv(path: Path, wanted: Sequence[str], options: Format, *, required: Se
     does not name it; `required` ones tell rows from the totals at a report's end.
     Errors: FileUnreadable; FileUnfinished.
     """
-    if path.stat().st_size == 0:
-        raise FileUnreadable("is empty (0 bytes); export it again")
-    encoding = _encoding(path, options)
-    delimiter = options.delimiter or _delimiter(path, encoding, wanted)
+    encoding = find_encoding(path, options)
+    delimiter = options.delimiter or find_delimiter(path, encoding, wanted)
     survey = _survey(path, encoding, delimiter, wanted, required)
     batches = _batches(path, encoding, delimiter, survey)
-    return TextRows(survey.headers, batches, survey.rows_above + survey.rows_below)
+    return TextRows(survey.headers, batches, survey.rows_above + survey.rows_below, len(survey.lines))
 
 
-def _encoding(path: Path, options: Format) -> str:
+def find_encoding(path: Path, options: Format) -> str:
+    """What the file's own mark says, else the configuration, else utf-8. Errors: FileUnreadable."""
     with path.open("rb") as stream:
         start = stream.read(512)
+    if not start:
+        raise FileUnreadable("is empty (0 bytes); export it again")
     for mark, problem in _FOREIGN.items():
         if start.startswith(mark):
             raise FileUnreadable(problem)
@@ -88,7 +95,8 @@ def _unmarked_utf16(start: bytes) -> str | None:
     raise FileUnreadable("is no text file; export it as CSV")
 
 
-def _first_rows(path: Path, encoding: str, delimiter: str) -> list[tuple[int, list[str] | str]]:
+def first_rows(path: Path, encoding: str, delimiter: str) -> list[tuple[int, list[str] | str]]:
+    """Line and values of a file's first rows, among which its header stands. Errors: FileUnreadable."""
     rows: list[tuple[int, list[str] | str]] = []
     try:
         for line, row in islice(_records(path, encoding, delimiter), 2 * HEADER_WITHIN):
@@ -100,15 +108,23 @@ def _first_rows(path: Path, encoding: str, delimiter: str) -> list[tuple[int, li
     return rows
 
 
-def _delimiter(path: Path, encoding: str, wanted: Sequence[str]) -> str:
+def find_delimiter(path: Path, encoding: str, wanted: Sequence[str] = ()) -> str:
+    """The delimiter that shows most of the wanted headers, then parts the first rows most evenly."""
     names = {plain(name) for name in wanted}
 
-    def matches(delimiter: str) -> int:
-        rows = [row for _, row in _first_rows(path, encoding, delimiter)]
-        header = rows[header_place(rows, wanted)] if rows else []
-        return len(names & {plain(name) for name in header})
+    def fitness(delimiter: str) -> tuple[int, float, int, float]:
+        rows = [row for _, row in first_rows(path, encoding, delimiter)]
+        if not rows:
+            return 0, 0.0, 0, 0.0
+        header = rows[header_place(rows, wanted)]
+        shown = len(names & {plain(name) for name in header})
+        width, count = Counter(1 if isinstance(row, str) else len(row) for row in rows).most_common(1)[0]
+        if width < 2:
+            return shown, 0.0, 0, 0.0
+        share = count / len(rows)
+        return shown, round(share, 1), width, share
 
-    return max(DELIMITERS, key=matches)
+    return max(DELIMITERS, key=fitness)
 
 
 def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
@@ -132,7 +148,7 @@ def _records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, l
                 yield line, f"its quotes or its length are not those of a CSV row ({error})"
                 line = reader.line_num + 1
             except UnicodeError:
-                raise FileUnreadable(_bad_bytes(path, encoding)) from None
+                raise NotThisEncoding(_bad_bytes(path, encoding)) from None
 
 
 @dataclass(frozen=True)
@@ -155,7 +171,7 @@ def _survey(
     path: Path, encoding: str, delimiter: str, wanted: Sequence[str], required: Sequence[str]
 ) -> _Survey:
     """Read the file once without keeping its values (a million rows a second)."""
-    first = _first_rows(path, encoding, delimiter)
+    first = first_rows(path, encoding, delimiter)
     if not first:
         # Nothing but blank lines, or quotes that never end: reading on tells which.
         if any(row for _, row in _records(path, encoding, delimiter)):
@@ -237,6 +253,11 @@ def _arrow_batches(path: Path, encoding: str, delimiter: str, survey: _Survey) -
     try:
         yield from arrow_csv.open_csv(path, reading, parsing, converting)
     except pa.ArrowInvalid as error:
+        if "straddling" in str(error):
+            longest = _ARROW_BLOCK_BYTES // 1024**2
+            raise FileUnreadable(
+                f"has a row of more than {longest} MB; export it without that text"
+            ) from None
         raise FileUnreadable(f"is quoted in a way that cannot be read ({error}); export it again") from None
 
 

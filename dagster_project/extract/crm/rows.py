@@ -32,11 +32,13 @@ class TextRows:
 
     `broken` holds the reason why a row cannot be told apart into values; `c0` then holds what it has.
     `lines_beside` counts the lines above the header and below the last row that hold titles and totals.
+    `total`: the number of rows, where it is known before they are read.
     """
 
     headers: tuple[str, ...]
     batches: Iterator[pa.RecordBatch]
     lines_beside: int = 0
+    total: int | None = None
     schema: pa.Schema = field(init=False)
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ Headers, constants and stage names reach the SQL as parameters; only places (`c3
 contract are written into it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
@@ -14,10 +14,12 @@ from dagster_project.contract import Entity, Kind
 from dagster_project.extract.crm.casting import DECIMAL_CHOICE, TWO_NUMBERS, Casting
 from dagster_project.extract.crm.known_stages import KnownStages
 from dagster_project.extract.crm.mapping import ColumnMap
+from dagster_project.extract.crm.progress import ReadProgress
 from dagster_project.extract.crm.rows import FileUnreadable, TextRows
 
 # Kinds whose values must be readable; others take any text.
 _STRICT_KINDS = ("decimal", "integer", "probability", "date", "instant", "boolean", "outcome")
+_BULK_ROWS, _BULK_BYTES = 125_000, 32 * 1024 * 1024
 _STAGE_FIELDS = {"deals": ("stage",), "stage_history": ("stage", "from_stage")}
 
 
@@ -26,7 +28,7 @@ class FileScratch:
 
     Tables: `typed` (every row: line, problem, fields `f_…`) and, once judged, `duplicates` (line) and
     `conflicts` (line, first_line). Views, once judged: `kept` (rows to land, with stages by id), `rejected`
-    (line, problem) and, where there are date columns, `entries` (stage entries).
+    (line, problem, key) and, where there are date columns, `entries` (stage entries).
     """
 
     def __init__(
@@ -49,17 +51,18 @@ class FileScratch:
         self.has_codes = {"amount", "currency"} <= entity.fields.keys() and "amount" in columns.columns
         self._constants = {field: self._constant(field) for field in columns.constants}
 
-    def load_text(self, rows: TextRows) -> None:
+    def load_text(self, rows: TextRows, progress: ReadProgress) -> None:
         """Type the rows of a file of texts. Errors: those of its batches."""
+        progress.expect(rows.total)
         self.lines_beside = rows.lines_beside
         query = self._typed_query()
-        first = next(rows.batches, None)
-        self.connection.register("incoming", pa.Table.from_batches([first] if first else [], rows.schema))
-        self.connection.execute(f"create or replace table typed as {query}", self._parameters)
-        for batch in rows.batches:
-            self.connection.register("incoming", pa.Table.from_batches([batch]))
-            self.connection.execute(f"insert into typed {query}", self._parameters)
-        self.connection.unregister("incoming")
+        into = "create or replace table typed as"
+        for table in _in_bulk(rows):
+            self.connection.register("incoming", table)
+            self.connection.execute(f"{into} {query}", self._parameters)
+            self.connection.unregister("incoming")
+            into = "insert into typed"
+            progress.add(table.num_rows)
 
     def load_parquet(self, path: Path) -> None:
         """Type the rows of a Parquet file; their line is the number of the record."""
@@ -96,7 +99,7 @@ class FileScratch:
         self._parameters = []
         places = range(len(self.columns.headers))
         cells = ", ".join(f"c{index}" for index in places)
-        clean = "".join(f", clean(c{index}) as r{index}" for index in places)
+        clean = "".join(f", clean_cell(c{index}) as r{index}" for index in places)
         # In layers, so that what several expressions need is computed once: a third of the time of one layer.
         inputs = self._inputs()
         prepared = "".join(
@@ -163,6 +166,8 @@ class FileScratch:
             for name, (index, kind) in inputs.items()
             if kind == "decimal"
         }
+        if "f_status" in inputs:
+            values["unknown_status"] = f"case when f_status_cast is null then r{inputs['f_status'][0]} end"
         if "f_probability" in inputs:
             place = inputs["f_probability"][0]
             values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"
@@ -249,6 +254,22 @@ class FileScratch:
     def stage_fields(self) -> tuple[str, ...]:
         """The fields that hold stages; the view `kept` has `id_…`, `outcome_…` and `is_unknown_…` of each."""
         return tuple(field for field in _STAGE_FIELDS.get(self.entity.name, ()) if self.has(field))
+
+
+def _in_bulk(rows: TextRows) -> Iterator[pa.Table]:
+    """The rows in tables of some size, at least one: what is inserted in small parts is written twice."""
+    taken: list[pa.RecordBatch] = []
+    given = False
+    for batch in rows.batches:
+        taken.append(batch)
+        if (
+            sum(part.num_rows for part in taken) >= _BULK_ROWS
+            or sum(part.nbytes for part in taken) >= _BULK_BYTES
+        ):
+            yield pa.Table.from_batches(taken)
+            taken, given = [], True
+    if taken or not given:
+        yield pa.Table.from_batches(taken, rows.schema)
 
 
 def literal(text: str) -> str:

@@ -6,6 +6,7 @@ Cells are taken as last calculated; a formula that no program has calculated is 
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def read_workbook(path: Path, wanted: Wanted, sheet: str | None, decimal: str | 
     file are read with. Rows without any value are no rows.
     Errors: FileUnreadable (no workbook, a bomb, no such sheet, several that fit, an empty one).
     """
+    with _opened(path) as workbook:
+        return _sheet_rows(workbook, wanted, sheet, decimal)
+
+
+def first_rows_by_sheet(path: Path) -> dict[str, list[tuple[int, _Row]]]:
+    """Visible sheet → its first rows that have a value, where there are any. Errors: FileUnreadable."""
+    with _opened(path) as workbook:
+        found = {name: list(_cells(workbook, name, None, HEADER_WITHIN)) for name in _shown(workbook)}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[calamine.CalamineWorkbook]:
     if path.stat().st_size == 0:
         raise FileUnreadable("is empty (0 bytes); export it again")
     if not zipfile.is_zipfile(path):
@@ -45,7 +59,7 @@ def read_workbook(path: Path, wanted: Wanted, sheet: str | None, decimal: str | 
     check_inflation(path, MAX_UNPACKED_BYTES)
     try:
         with calamine.load_workbook(path) as workbook:
-            return _sheet_rows(workbook, wanted, sheet, decimal)
+            yield workbook
     except (calamine.CalamineError, OSError) as error:
         raise FileUnreadable(f"is a damaged Excel workbook ({error}); save it anew") from None
 
@@ -62,12 +76,7 @@ def counts_from_1904(path: Path) -> bool:
 def _sheet_rows(
     workbook: calamine.CalamineWorkbook, wanted: Wanted, sheet: str | None, decimal: str | None
 ) -> TextRows:
-    shown = [
-        found.name
-        for found in workbook.sheets_metadata
-        if found.visible == calamine.SheetVisibleEnum.Visible
-        and found.typ == calamine.SheetTypeEnum.WorkSheet
-    ]
+    shown = _shown(workbook)
     if sheet is not None:
         matches = [name for name in workbook.sheet_names if plain(name) == plain(sheet)]
         if not matches:
@@ -80,6 +89,15 @@ def _sheet_rows(
     if not (fitting or shown):
         raise FileUnreadable("has no sheet with cells; save it as .csv")
     return _rows_of(workbook, (fitting or shown)[0], wanted, decimal)
+
+
+def _shown(workbook: calamine.CalamineWorkbook) -> list[str]:
+    return [
+        found.name
+        for found in workbook.sheets_metadata
+        if found.visible == calamine.SheetVisibleEnum.Visible
+        and found.typ == calamine.SheetTypeEnum.WorkSheet
+    ]
 
 
 def _fits(workbook: calamine.CalamineWorkbook, name: str, wanted: Wanted, decimal: str | None) -> bool:

@@ -1,7 +1,57 @@
 -- Change rows with dense deal keys, placed on the time line. The recorded instant stays beside the placed one:
 -- a change from the future counts from its first extraction, one from before the deal existed counts from creation.
 with events as (
-  select * from {{ ref('stg_deal_events') }}
+  select
+    source_relation,
+    deal_id,
+    event_at,
+    stage_id,
+    from_stage_id,
+    pipeline_id,
+    from_pipeline_id,
+    amount_native,
+    currency,
+    close_date,
+    owner_id,
+    status,
+    forecast_category,
+    probability,
+    sequence_number,
+    source_event_id,
+    changed_by,
+    change_source,
+    time_precision,
+    is_bulk_flagged,
+    cast(null as {{ dbt.type_string() }}) as inference_rule,
+    first_extracted_at,
+    is_initial_load
+  from {{ ref('stg_deal_events') }}
+  union all
+  select
+    source_relation,
+    deal_id,
+    event_at,
+    stage_id,
+    null as from_stage_id,
+    pipeline_id,
+    null as from_pipeline_id,
+    amount_native,
+    currency,
+    close_date,
+    owner_id,
+    status,
+    forecast_category,
+    probability,
+    snapshot_number as sequence_number,
+    null as source_event_id,
+    null as changed_by,
+    'snapshot' as change_source,
+    time_precision,
+    false as is_bulk_flagged,
+    inference_rule,
+    first_extracted_at,
+    is_initial_load
+  from {{ ref('int_snapshot_events') }}
 ),
 
 deals as (
@@ -48,12 +98,7 @@ joined as (
     events.currency,
     events.close_date,
     coalesce(owners.member_id, events.owner_id) as owner_id,
-    case
-      when lower(events.status) like '%won%' then 'won'
-      when lower(events.status) like '%lost%' then 'lost'
-      when lower(events.status) in ('closed_other', 'abandoned', 'cancelled', 'canceled', 'suspended') then 'closed_other'
-      when events.status is not null then 'open'
-    end as status,
+    coalesce({{ closed_outcome('events.status') }}, case when events.status is not null then 'open' end) as status,
     events.forecast_category,
     events.probability,
     events.sequence_number,
@@ -62,6 +107,7 @@ joined as (
     events.change_source,
     events.time_precision,
     events.is_bulk_flagged,
+    events.inference_rule,
     events.first_extracted_at,
     events.is_initial_load,
     known.known_on,
@@ -123,6 +169,7 @@ final as (
     change_source,
     time_precision,
     is_bulk_flagged,
+    inference_rule,
     first_extracted_at,
     case
       when is_initial_load then {{ business_date('placed_at', 'time_zone') }}

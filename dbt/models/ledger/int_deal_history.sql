@@ -9,7 +9,9 @@ final as (
     deal_sk,
     count(stage_id) as stage_rows,
     max(placed_at) as last_placed_at,
-    max(first_extracted_at) as last_extracted_at,
+    -- what only snapshots tell is no newer than the record, which is of the newest of them
+    max(case when change_source <> 'snapshot' then placed_at end) as last_told_at,
+    max(case when change_source <> 'snapshot' then first_extracted_at end) as last_extracted_at,
     {{ first_value_by('placed_at', place, 'stage_id is not null') }} as first_placed_at,
     {{ first_value_by('recorded_at', place, 'stage_id is not null') }} as first_recorded_at,
     {{ first_value_by('place_in_instant', place, 'stage_id is not null') }} as first_place_in_instant,

@@ -33,7 +33,7 @@ deals as (
     coalesce(history.has_probability, false) as has_probability,
     -- the history knows more than the record: the record adds nothing
     coalesce(
-      deals.modified_at < history.last_placed_at,
+      deals.modified_at < history.last_told_at,
       deals.last_extracted_at < history.last_extracted_at,
       not deals.has_record
     ) as is_record_stale,

@@ -39,7 +39,7 @@ carried_forward as (
     {{ carried('owner_id', 'deal_so_far') }} as owner_id,
     {{ carried('forecast_category', 'deal_so_far') }} as forecast_category,
     {{ carried('probability', 'deal_so_far') }} as probability,
-    {{ carried('removed_reason', 'deal_so_far') }} as removed_reason
+    nullif({{ carried('removed_reason', 'deal_so_far') }}, '') as removed_reason
   from time_line
   window deal_so_far as (
     partition by deal_sk

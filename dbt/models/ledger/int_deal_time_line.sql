@@ -38,6 +38,7 @@ told_changes as (
     case
       when is_first and starts_within_tolerance then 'created_at_tolerance'
       when is_clamped then 'clamped'
+      else inference_rule
     end as inference_rule,
     is_first and starts_late as is_left_truncated,
     pipeline_id,
@@ -141,10 +142,53 @@ current_records as (
   from record_rows
 ),
 
+absences as (
+  select
+    starts.deal_sk,
+    {{ utc_instant('absences.removed_on', 'starts.time_zone') }} as removed_at,
+    case when absences.removed_on is not null then {{ utc_instant('absences.returned_on', 'starts.time_zone') }} end as returned_at,
+    case when not absences.is_removal_of_initial_load then removal_known.known_on end as removal_known_on,
+    case when not absences.is_return_of_initial_load then return_known.known_on end as return_known_on,
+    absences.is_removal_of_initial_load,
+    absences.is_return_of_initial_load,
+    starts.time_zone
+  from {{ ref('int_deal_absences') }} as absences
+  inner join {{ ref('int_deals') }} as deals
+    on absences.source_relation = deals.source_relation
+      and absences.deal_id = deals.deal_id
+  inner join starts on deals.deal_sk = starts.deal_sk
+  left join {{ ref('int_known_on') }} as removal_known on absences.removal_extracted_at = removal_known.first_extracted_at
+  left join {{ ref('int_known_on') }} as return_known on absences.return_extracted_at = return_known.first_extracted_at
+  where starts.removed_at is null and absences.removed_on is not null
+),
+
+-- a removal that is over is told by a blank reason
 removals as (
   select
     deal_sk,
+    removed_at as placed_at,
+    3 as line_part,
+    'vanished' as removed_reason,
+    removal_known_on as told_known_on,
+    is_removal_of_initial_load as is_initial_load,
+    time_zone
+  from absences
+  union all
+  select
+    deal_sk,
+    returned_at as placed_at,
+    -1 as line_part,
+    '' as removed_reason,
+    return_known_on as told_known_on,
+    is_return_of_initial_load as is_initial_load,
+    time_zone
+  from absences
+  where returned_at is not null
+  union all
+  select
+    deal_sk,
     greatest(removed_at, coalesce(first_placed_at, created_at, removed_at)) as placed_at,
+    3 as line_part,
     removed_reason,
     record_known_on as told_known_on,
     is_record_of_initial_load as is_initial_load,
@@ -224,7 +268,7 @@ time_line as (
   select
     deal_sk,
     placed_at,
-    3 as line_part,
+    line_part,
     placed_at as recorded_at,
     0 as place_in_instant,
     false as order_uncertain,

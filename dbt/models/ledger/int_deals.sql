@@ -17,12 +17,20 @@ first_runs as (
   group by deliveries.first_extracted_at
 ),
 
+compared_sources as (
+  select source_relation
+  from {{ ref('int_snapshot_days') }}
+  group by source_relation
+),
+
+-- the newest snapshot tells how a deal stands, in whatever order the files arrived
 ranked as (
   select
     *,
     row_number() over (
       partition by source_relation, deal_id
       order by
+        snapshot_on desc nulls last,
         coalesce(modified_at, last_extracted_at) desc,
         last_extracted_at desc,
         batch_id desc,
@@ -43,10 +51,15 @@ ranked as (
 records as (
   select
     ranked.*,
-    coalesce(ranked.data_as_of, first_runs.first_as_of) as seen_on,
+    coalesce(
+      case when compared_sources.source_relation is not null then ranked.snapshot_on end,
+      ranked.data_as_of,
+      first_runs.first_as_of
+    ) as seen_on,
     case when not ranked.is_initial_load then known.known_on end as record_known_on,
     case when not ranked.is_deal_of_initial_load then deal_known.known_on end as deal_known_on
   from ranked
+  left join compared_sources on ranked.source_relation = compared_sources.source_relation
   left join first_runs on ranked.first_extracted_at = first_runs.first_extracted_at
   left join {{ ref('int_known_on') }} as known on ranked.first_extracted_at = known.first_extracted_at
   left join {{ ref('int_known_on') }} as deal_known on ranked.deal_first_extracted_at = deal_known.first_extracted_at
@@ -113,12 +126,10 @@ resolved as (
     records.deal_name,
     coalesce(records.pipeline_id, stage_pipelines.pipeline_id, told_pipelines.pipeline_id, 'default') as pipeline_id,
     records.stage_id,
-    case
-      when lower(records.status) like '%won%' then 'won'
-      when lower(records.status) like '%lost%' then 'lost'
-      when lower(records.status) in ('closed_other', 'abandoned', 'cancelled', 'canceled', 'suspended') then 'closed_other'
-      when lower(records.status) in ('open', 'in progress', 'active') then 'open'
-    end as record_status,
+    coalesce(
+      {{ closed_outcome('records.status') }},
+      case when lower(records.status) in ('open', 'in progress', 'active') then 'open' end
+    ) as record_status,
     records.amount_native,
     records.currency,
     records.created_at,

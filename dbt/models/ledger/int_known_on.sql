@@ -3,6 +3,8 @@ with batches as (
   select first_extracted_at from {{ ref('stg_deal_events') }}
   union
   select first_extracted_at from {{ ref('stg_deals') }}
+  union
+  select extracted_at as first_extracted_at from {{ ref('stg_snapshots') }}
 ),
 
 nightly as (

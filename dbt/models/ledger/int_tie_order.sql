@@ -192,6 +192,7 @@ final as (
     numbered.change_source,
     numbered.time_precision,
     numbered.is_bulk_flagged,
+    numbered.inference_rule,
     numbered.first_extracted_at,
     numbered.known_on,
     numbered.is_late,

@@ -116,6 +116,25 @@ file_rules as (
   from {{ ref('int_file_findings') }}
 ),
 
+snapshot_rules as (
+  select
+    source_relation,
+    rule_name,
+    subject,
+    'warning' as severity,
+    case when deals_affected > 0 then 'finding' else 'ok' end as status,
+    deals_affected,
+    cast(null as bigint) as deals_checked,
+    cast(null as bigint) as rows_affected,
+    cast(null as bigint) as rows_checked,
+    cast(null as double) as share,
+    sample_ids,
+    message,
+    case when deals_affected > 0 then remedy end as remedy,
+    cast(null as {{ dbt.type_string() }}) as line_to_paste
+  from {{ ref('int_snapshot_findings') }}
+),
+
 history_rules as (
   select
     source_relation,
@@ -163,6 +182,8 @@ final as (
     select * from deal_rules
     union all
     select * from file_rules
+    union all
+    select * from snapshot_rules
     union all
     select * from history_rules
   ) as findings

@@ -1,5 +1,24 @@
 -- One contract for all sources; equal content counts once, with its first and its last delivery.
-with deals as (
+with snapshots as (
+  select
+    source_relation,
+    sha256,
+    max(snapshot_on) as snapshot_on
+  from {{ ref('stg_snapshots') }}
+  group by source_relation, sha256
+),
+
+delivered as (
+  select
+    deals.*,
+    snapshots.snapshot_on
+  from {{ ref('files_deals') }} as deals
+  left join snapshots
+    on deals.source_relation = snapshots.source_relation
+      and deals.sha256 = snapshots.sha256
+),
+
+deals as (
   select
     source_relation,
     deal_id,
@@ -9,6 +28,7 @@ with deals as (
     is_initial_load,
     is_deleted,
     data_as_of,
+    snapshot_on,
     deal_name,
     pipeline_id,
     stage_id,
@@ -35,7 +55,7 @@ with deals as (
     deleted_at,
     merged_into_deal_id,
     merged_at
-  from {{ ref('files_deals') }}
+  from delivered
   {{ union_vendors('deals', [
     'source_relation',
     'deal_id',
@@ -45,6 +65,7 @@ with deals as (
     'is_initial_load',
     'is_deleted',
     'data_as_of',
+    'cast(null as date) as snapshot_on',
     'deal_name',
     'pipeline_id',
     'stage_id',
@@ -85,6 +106,7 @@ final as (
     max(case when is_initial_load then 1 else 0 end) = 1 as is_initial_load,
     is_deleted,
     max(data_as_of) as data_as_of,
+    max(snapshot_on) as snapshot_on,
     deal_name,
     pipeline_id,
     stage_id,

@@ -2,7 +2,7 @@
   'deal_id', 'name', 'pipeline', 'stage', 'status', 'amount', 'currency', 'created_at', 'close_date', 'closed_at',
   'modified_at', 'owner', 'account', 'product', 'region', 'country', 'source', 'deal_type', 'forecast_category',
   'probability', 'lost_reason', 'competitor', 'next_step', 'last_activity_at', 'deal_url', 'deleted_at',
-  'merged_into', 'merged_at', 'file'
+  'merged_into', 'merged_at', 'sha256'
 ] -%}
 with rows_landed as (
   {{ landed('deals', fields) }}
@@ -11,10 +11,11 @@ with rows_landed as (
 files_read as (
   select
     source_relation,
-    p.file as file,
+    p.sha256 as sha256,
     max({{ try_type('p.data_as_of', 'date') }}) as data_as_of
-  from ({{ landed('reads', ['file', 'data_as_of']) }}) as reads
-  group by source_relation, p.file
+  from ({{ landed('reads', ['sha256', 'entity', 'data_as_of']) }}) as reads
+  where p.entity = 'deals'
+  group by source_relation, p.sha256
 ),
 
 final as (
@@ -26,6 +27,7 @@ final as (
     rows_landed.batch_id,
     rows_landed.is_initial_load,
     rows_landed.is_deleted,
+    rows_landed.p.sha256 as sha256,
     files_read.data_as_of,
     rows_landed.p.name as deal_name,
     rows_landed.p.pipeline as pipeline_id,
@@ -56,7 +58,7 @@ final as (
   from rows_landed
   left join files_read
     on rows_landed.source_relation = files_read.source_relation
-      and rows_landed.p.file = files_read.file
+      and rows_landed.p.sha256 = files_read.sha256
 )
 
 select * from final
