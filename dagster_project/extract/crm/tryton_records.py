@@ -30,7 +30,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "owners": ("rec_name", "company", "supervisor", "start_date", "end_date", "active", *_STAMPS),
     "deals": _DEAL_FIELDS,
     "stage_history": _DEAL_FIELDS,
-    "accounts": ("rec_name", "code", "active", "addresses.country.code", *_STAMPS),
+    "accounts": ("rec_name", "code", "active", "addresses.country.name", *_STAMPS),
     "products": ("name", "code", "list_price_used", "active", "template.categories.name", *_STAMPS),
     "line_items": ("opportunity", "product", "quantity", *_STAMPS),
 }
