@@ -1,4 +1,4 @@
-"""Months of sales work in Tryton's own code, at a clock that travels. Runs in Tryton's environment, not in ours.
+"""Months of sales work in Tryton's own code, at a clock that travels. Runs in Tryton's environment.
 
     python sales_office.py found <trytond.conf> <database>
     python sales_office.py work <trytond.conf> <database> <first day> <last day> <new deals a day> <seed>
@@ -18,6 +18,7 @@ from proteus import Model, config
 from trytond.modules.account.tests.tools import create_chart, create_tax, get_accounts
 from trytond.modules.company.tests.tools import create_company, get_company
 
+PASSWORD = "canary-tryton-41d2"
 PEOPLE = ("Ada Moreno", "Bo Lindqvist", "Chiara Okafor", "Dev Patel")
 CUSTOMERS = ("Acme Möbel", "Brightside", "Cobalt 三", "Delta & Sons", "Evergreen", "Fjord Shipping")
 REASONS = ("price", "no budget", "chose a competitor", "")
@@ -25,30 +26,35 @@ LINES = (("Standard", "120.00"), ("Premium", "1480.50"), ("Setup", "75.25"))
 
 
 def found() -> None:
-    """A company with people, customers and products, and a seller beside the administrator."""
+    """A company with people, customers and products, a seller, and a guest without rights."""
     create_company(currency="EUR")
     create_chart()
     company, accounts = get_company(), get_accounts()
-    Party, Employee, Category = (
+    new_party, new_employee, new_category = (
         Model.get(name) for name in ("party.party", "company.employee", "product.category")
     )
     employees = []
     for name in PEOPLE:
-        party = Party(name=name)
+        party = new_party(name=name)
         party.save()
-        employee = Employee(party=party, company=company, start_date=date(2023, 1, 2))
+        employee = new_employee(party=party, company=company, start_date=date(2023, 1, 2))
         if employees:
             employee.supervisor = employees[0]
         employee.save()
         employees.append(employee)
+    country = Model.get("country.country")(name="Netherlands", code="NL")
+    country.save()
     for name in CUSTOMERS:
-        Party(name=name).save()
+        party = new_party(name=name)
+        party.save()
+        party.addresses[0].country = country
+        party.save()
     tax = create_tax(Decimal(".21"))
     tax.save()
-    accounting = Category(name="Sales", accounting=True, account_revenue=accounts["revenue"])
+    accounting = new_category(name="Sales", accounting=True, account_revenue=accounts["revenue"])
     accounting.customer_taxes.append(tax)
     accounting.save()
-    family = Category(name="Catalogue")
+    family = new_category(name="Catalogue")
     family.save()
     unit = Model.get("product.uom").find([("name", "=", "Unit")])[0]
     for name, price in LINES:
@@ -56,16 +62,20 @@ def found() -> None:
             name=name, default_uom=unit, type="service", salable=True, list_price=Decimal(price)
         )
         template.account_category = accounting
-        template.categories.append(Category(family.id))
+        template.categories.append(new_category(family.id))
         template.save()
-    Group, User = Model.get("res.group"), Model.get("res.user")
-    seller = User(name="Sam Seller", login="sam", password="canary-tryton-41d2")
-    seller.companies.append(company)
+    groups, new_user = Model.get("res.group"), Model.get("res.user")
+    guest = new_user(name="Gil Guest", login="guest", password=PASSWORD)
+    guest.companies.append(company)
+    guest.company = company
+    guest.save()
+    seller = new_user(name="Sam Seller", login="sam", password=PASSWORD)
+    seller.companies.append(get_company())
     seller.company = company
-    for group in Group.find([]):
+    for group in groups.find([]):
         if group.name != "Administration":
             seller.groups.append(group)
-    seller.employees.extend(Employee.find([]))
+    seller.employees.extend(new_employee.find([]))
     seller.save()
 
 
@@ -108,8 +118,8 @@ class Office:
             self.hand_over()
 
     def states(self) -> list[dict[str, Any]]:
-        Deal = Model.get("sale.opportunity")
-        return Deal._proxy.search_read([], 0, None, [("id", "ASC")], ["state"], Deal._config.context)
+        deals = Model.get("sale.opportunity")
+        return deals._proxy.search_read([], 0, None, [("id", "ASC")], ["state"], deals._config.context)
 
     def is_busy(self, state: str) -> bool:
         share = {"lead": 0.2, "opportunity": 0.2, "converted": 0.15}.get(state, 0.01)
@@ -240,13 +250,13 @@ class Office:
 
     def hand_over(self) -> None:
         """Everything of one person goes to another in one transaction."""
-        Deal = Model.get("sale.opportunity")
+        deals = Model.get("sale.opportunity")
         giver, taker = self.chance.sample(self.employees, 2)
-        open_deals = Deal.find([("employee", "=", giver.id), ("state", "=", "opportunity")])
+        open_deals = deals.find([("employee", "=", giver.id), ("state", "=", "opportunity")])
         self.wait(60)
         if open_deals:
             ids = [deal.id for deal in open_deals]
-            Deal._proxy.write(ids, {"employee": taker.id}, Deal._config.context)
+            deals._proxy.write(ids, {"employee": taker.id}, deals._config.context)
 
 
 def main(command: str, conf: str, database: str, *more: str) -> None:

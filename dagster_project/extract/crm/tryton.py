@@ -35,6 +35,7 @@ from dagster_project.extract.crm.tryton_records import (
 from dagster_project.extract.crm.tryton_rpc import TrytonDialect, instant, rpc, typed_instant
 from dagster_project.extract.http import Client
 from dagster_project.extract.json_text import RawRecord
+from dagster_project.extract.pacing import Clock
 
 PAGE = 200
 ID_RANGE = 500
@@ -64,7 +65,7 @@ class TrytonConnector(Connector):
     # A version bears the instant at which its transaction began: it appears when that one ends.
     LOOKBACK = timedelta(hours=1)
 
-    def __init__(self, source: ApiSource) -> None:
+    def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, TrytonSource)
         self._database = source.database
         self._more_fields = source.properties
@@ -74,6 +75,7 @@ class TrytonConnector(Connector):
             TrytonDialect(source.database, source.user, source.password.get_secret_value()),
             {"default": PER_SECOND},
             threads=source.threads,
+            clock=clock,
         )
         self._lock = threading.RLock()
         self._context: dict[str, Any] | None = None

@@ -1,6 +1,6 @@
 -- One row per version of a deal that Tryton's history tells. A version has all values; one that is blank is "not told"
 -- to the ledger, so a cleared amount or date keeps its last known value.
-{%- set values = ['state', 'amount', 'currency', 'employee', 'end_date', 'conversion_probability'] %}
+{%- set values = ['state', 'amount', 'currency', 'employee', 'end_date', 'conversion_probability', 'create_uid', 'write_uid'] %}
 with landed_rows as (
   select
     source_relation,
@@ -43,7 +43,7 @@ final as (
     {{ try_type('versions.v.conversion_probability', 'double') }} as probability,
     cast(null as bigint) as sequence_number,
     versions.record_id as source_event_id,
-    versions.p."user" as changed_by,
+    coalesce(versions.p."user", concat('user ', coalesce(versions.v.write_uid, versions.v.create_uid))) as changed_by,
     'history' as change_source,
     'event' as time_precision,
     false as is_bulk_flagged,
