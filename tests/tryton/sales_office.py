@@ -2,6 +2,7 @@
 
     python sales_office.py found <trytond.conf> <database>
     python sales_office.py work <trytond.conf> <database> <first day> <last day> <new deals a day> <seed>
+    python sales_office.py late <trytond.conf> <database> <instant>
 
 All changes go through Tryton's buttons and its client library; nothing is written into its tables.
 """
@@ -261,6 +262,11 @@ class Office:
 
 def main(command: str, conf: str, database: str, *more: str) -> None:
     config.set_trytond(database, config_file=conf)
+    if command == "late":
+        # A transaction that began then, and ends only now.
+        with time_machine.travel(datetime.fromisoformat(more[0]), tick=False):
+            Model.get("sale.opportunity")(description="Late").save()
+        return
     begin = date.fromisoformat(more[0]) if more else date(2025, 1, 2)
     with time_machine.travel(datetime.combine(begin, time(4, 0, 0, 1), UTC), tick=False) as clock:
         if command == "found":

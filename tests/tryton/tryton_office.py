@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class Office:
     def work(self, first: date, last: date, new_deals: float, seed: int) -> None:
         """Days of work, from the first to the last one, with so many new deals a day."""
         self._staff("work", first.isoformat(), last.isoformat(), str(new_deals), str(seed))
+
+    def late(self, begun_at: datetime) -> None:
+        """A lead by a transaction that began at an instant, and ends now."""
+        self._staff("late", begun_at.isoformat())
 
     @contextmanager
     def server(self, databases: Sequence[str] = ("office",)) -> Iterator[str]:

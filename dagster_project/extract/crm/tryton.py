@@ -246,11 +246,11 @@ class TrytonConnector(Connector):
         domain: list[Any],
         context: Mapping[str, Any],
         page: str,
-        limit: int = PAGE,
+        limit: int | None = None,
     ) -> list[RawRecord]:
         known = self._fields(entity)
         fields = [name for name in self.properties(entity) if name.partition(".")[0] in known]
-        params = [domain, 0, limit, [["id", "ASC"]], fields, context]
+        params = [domain, 0, limit or PAGE, [["id", "ASC"]], fields, context]
         call = self._call(MODELS[entity.name], "search_read", params, entity.name, page)
         return self.client.listing(call, "result").records
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dagster_project.extract import redaction
-from dagster_project.extract.api_errors import Malformed
+from dagster_project.extract.api_errors import CredentialRefused, Malformed
 from dagster_project.extract.dialect import Dialect, Kind, Verdict
 from dagster_project.extract.exchange import Reply, Request
 
@@ -54,6 +54,7 @@ class TrytonDialect(Dialect):
         self._database = database
         self._user = user
         self._password = password
+        self._refused: CredentialRefused | None = None
 
     def credentials(self, client: "Client") -> Mapping[str, str]:
         login = rpc(
@@ -63,7 +64,13 @@ class TrytonDialect(Dialect):
             "login",
             needs_credentials=False,
         )
-        user_id, session = client.send(login, _session)
+        if self._refused is not None:
+            raise self._refused  # every further attempt would lock the user out for longer
+        try:
+            user_id, session = client.send(login, _session)
+        except CredentialRefused as error:
+            self._refused = error
+            raise
         redaction.SECRETS.add(session)
         token = base64.b64encode(f"{self._user}:{user_id}:{session}".encode()).decode()
         return {"Authorization": f"Session {token}"}
