@@ -14,6 +14,7 @@ from dagster_project.source_settings import StageLine, source_name
 CONNECTORS: dict[str, str] = {
     "hubspot": "dagster_project.extract.crm.hubspot:HubSpotConnector",
     "pipedrive": "dagster_project.extract.crm.pipedrive:PipedriveConnector",
+    "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
 }
 
 
@@ -113,7 +114,7 @@ class PipedriveSource(ApiSource):
 
 
 class TrytonSource(ApiSource):
-    """A Tryton server: address, database, and a user with a password or an application key."""
+    """A Tryton server: address, database, a user and its password (application keys open REST only)."""
 
     type: Literal["tryton"]
     base_url: str
