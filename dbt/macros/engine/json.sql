@@ -40,15 +40,25 @@ select {{ columns | join(', ') }}, entry_key, entry_value
 from {{ relation }} lateral view explode({{ entries }}) as entry_key, entry_value
 {%- endmacro %}
 
-{# An instant from text: ISO 8601 in UTC, or milliseconds since 1970. #}
-{% macro told_instant(value) -%}{{ adapter.dispatch('told_instant')(value) }}{%- endmacro %}
-{% macro duckdb__told_instant(value) -%}coalesce(try_cast({{ value }} as timestamp), epoch_ms(try_cast({{ value }} as bigint))){%- endmacro %}
-{% macro spark__told_instant(value) -%}coalesce(try_cast({{ value }} as timestamp), timestamp_millis(try_cast({{ value }} as bigint))){%- endmacro %}
+{# In a select list: one row per element of a JSON array, as a struct of text fields; none for null. #}
+{% macro json_items(array_text, fields) -%}{{ adapter.dispatch('json_items')(array_text, fields) }}{%- endmacro %}
+{% macro duckdb__json_items(array_text, fields) -%}
+unnest(from_json({{ array_text }}, '[{ {%- for field in fields %}"{{ field }}":"VARCHAR"{{ "," if not loop.last }}{% endfor -%} }]'))
+{%- endmacro %}
+{% macro spark__json_items(array_text, fields) -%}
+explode(from_json({{ array_text }}, 'array<struct<{% for field in fields %}`{{ field }}`: string{{ ", " if not loop.last }}{% endfor %}>>'))
+{%- endmacro %}
 
-{# The day of a close date. Midnight UTC is a date as such; any other instant means the business day it falls on. #}
-{% macro told_date(instant, time_zone) -%}
-case
-  when {{ instant }} = cast(cast({{ instant }} as date) as timestamp) then cast({{ instant }} as date)
-  else {{ business_date(instant, time_zone) }}
-end
+{# The member of a JSON object whose name is an expression, as text; lists and objects keep their JSON. #}
+{% macro json_member(object_text, name) -%}{{ adapter.dispatch('json_member')(object_text, name) }}{%- endmacro %}
+{% macro duckdb__json_member(object_text, name) -%}json_extract_string({{ object_text }}, concat('$."', {{ name }}, '"')){%- endmacro %}
+{% macro spark__json_member(object_text, name) -%}get_json_object({{ object_text }}, concat('$[''', {{ name }}, ''']')){%- endmacro %}
+
+{# The value at the end of a way through nested JSON, as text; a step is a key (whatever its letters) or a place. #}
+{% macro json_at(payload, steps) -%}{{ adapter.dispatch('json_at')(payload, steps) }}{%- endmacro %}
+{% macro duckdb__json_at(payload, steps) -%}
+json_extract_string({{ payload }}, '${% for step in steps %}{% if step is number %}[{{ step }}]{% else %}."{{ step }}"{% endif %}{% endfor %}')
+{%- endmacro %}
+{% macro spark__json_at(payload, steps) -%}
+get_json_object({{ payload }}, '${% for step in steps %}{% if step is number %}[{{ step }}]{% else %}[''{{ step }}'']{% endif %}{% endfor %}')
 {%- endmacro %}
