@@ -11,7 +11,9 @@ from dagster_project.setting_types import Section, Share
 from dagster_project.source_settings import StageLine, source_name
 
 # Type of source → the class that reads it. A type without a line here is refused as "not in this version".
-CONNECTORS: dict[str, str] = {}
+CONNECTORS: dict[str, str] = {
+    "salesforce": "dagster_project.extract.crm.salesforce:SalesforceConnector",
+}
 
 
 class DailyBudget(Section):
