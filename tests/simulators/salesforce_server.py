@@ -48,7 +48,6 @@ class SalesforceServer:
         self.page_size = 2_000
         self.limit = 100_000
         self.used = 0
-        self.counts_requests = True
         self.polls_until_done = 1
         self.jobs_fail: str | None = None
         self.public_key: Any = None
@@ -123,23 +122,26 @@ class SalesforceServer:
     def _good(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
         parts = urlsplit(handler.path)
         params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        headers: dict[str, str] = {}
         try:
             if parts.path == "/services/oauth2/token":
-                return self._login({name: v[0] for name, v in parse_qs(body.decode()).items()})
+                form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+                return self._login(form | _basic(handler.headers.get("Authorization", "")))
             if parts.path == "/services/data":
                 return 200, {}, [{"label": "Spring '26", "url": "/services/data/v66.0", "version": "66.0"}]
             if not self.session or handler.headers.get("Authorization") != f"Bearer {self.session}":
                 raise Refused(401, "INVALID_SESSION_ID", "Session expired or invalid")
             if self.used >= self.limit:
                 raise Refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
-            self.used += self.counts_requests
-            status, headers, value = self._resource(handler.command, parts.path, params, body)
+            self.used += 1
             usage = f"api-usage={self.used}/{self.limit}; per-app-api-usage=1/2(appName=stageledger)"
-            return status, {"Sforce-Limit-Info": usage, **headers}, value
+            headers["Sforce-Limit-Info"] = usage
+            status, more, value = self._resource(handler.command, parts.path, params, body)
+            return status, headers | more, value
         except SoqlError as error:
-            return 400, {}, [{"message": str(error), "errorCode": error.code}]
+            return 400, headers, [{"message": str(error), "errorCode": error.code}]
         except Refused as error:
-            return error.status, {}, [{"message": str(error), "errorCode": error.code}]
+            return error.status, headers, [{"message": str(error), "errorCode": error.code}]
 
     def _login(self, form: Mapping[str, str]) -> Answer:
         if form.get("grant_type") == "client_credentials":
@@ -280,3 +282,12 @@ class SalesforceServer:
         begins = self.org.log_begins or self.org.now - timedelta(days=30)
         told = {"earliestDateAvailable": stamp(begins), "latestDateCovered": covered, "deletedRecords": gone}
         return 200, {}, told
+
+
+def _basic(header: str) -> dict[str, str]:
+    """Client id and secret may also come by this header."""
+    kind, _, value = header.partition(" ")
+    if kind != "Basic":
+        return {}
+    client_id, _, secret = base64.b64decode(value).decode().partition(":")
+    return {"client_id": client_id, "client_secret": secret}

@@ -77,7 +77,7 @@ def value_of(org: Org, row: Row, column: str) -> Any:
     """A field, also over one relation."""
     relation, _, path = column.partition(".")
     if not path:
-        return row[column]
+        return row.get(column)
     other = org.related(row, relation)
     return other[path] if other else None
 
