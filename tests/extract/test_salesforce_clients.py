@@ -88,6 +88,7 @@ def test_it_understands_the_errors(bench: SalesforceBench, salesforce: Salesforc
         salesforce.query("SELECT Nonsense__c FROM Opportunity")
     with pytest.raises(SalesforceMalformedRequest, match="can not be filtered"):
         salesforce.query("SELECT Id FROM OpportunityFieldHistory WHERE NewValue = 'x'")
+    salesforce.query("SELECT Id FROM Opportunity LIMIT 1")
     assert salesforce.api_usage["api-usage"].total == bench.server.limit
     bench.server.end_session()
     with pytest.raises(SalesforceExpiredSession):
