@@ -1,6 +1,10 @@
-"""One landing and one simulated Salesforce org, and runs of the connector between them."""
+"""One landing and one simulated Salesforce org, and runs of the connector between them.
+
+Run as a program it extracts: `python -m tests.extract.salesforce_bench <address> <landing> <end> <entities>`.
+"""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +32,13 @@ class FastConnector(SalesforceConnector):
     """Without pacing, so that hundreds of requests fit into a test."""
 
     PER_SECOND: ClassVar[float] = 100_000.0
+
+
+class BulkConnector(FastConnector):
+    """Bulk from a few rows on, in small pieces."""
+
+    BULK_ABOVE: ClassVar[int] = 20
+    ROWS_PER_PIECE: ClassVar[int] = 10
 
 
 def salesforce_source(address: str, **more: Any) -> SalesforceSource:
@@ -119,3 +130,15 @@ class SalesforceBench:
 
 def deal_id(number: int) -> str:
     return make_id("006", number)
+
+
+def main(address: str, landing: str, end: str, *entities: str) -> int:
+    source = salesforce_source(address)
+    until = datetime.fromisoformat(end)
+    span = Span(until - timedelta(days=1), until)
+    reports = extract_api(Path(landing), source, span, entities, connector=BulkConnector(source))
+    return 0 if all(report.status.name != "FAILED" for report in reports) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

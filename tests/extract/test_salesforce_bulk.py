@@ -9,16 +9,9 @@ import pytest
 from dagster_project.extract.crm.api_report import Status
 from dagster_project.extract.crm.salesforce_bulk import as_json
 from tests.extract.api_bench import DAY
-from tests.extract.salesforce_bench import EARLIER, FastConnector, SalesforceBench, deal_id
+from tests.extract.salesforce_bench import EARLIER, BulkConnector, FastConnector, SalesforceBench, deal_id
 
 RESULTS = "/results"
-
-
-class BulkConnector(FastConnector):
-    """Bulk from the first rows on, in small pieces."""
-
-    BULK_ABOVE = 20
-    ROWS_PER_PIECE = 10
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 from simple_salesforce.api import Salesforce
-from simple_salesforce.exceptions import SalesforceExpiredSession, SalesforceMalformedRequest
+from simple_salesforce.exceptions import SalesforceMalformedRequest
 
 from tests.extract.api_bench import DAY
 from tests.extract.salesforce_bench import EARLIER, SalesforceBench, deal_id
@@ -91,5 +91,5 @@ def test_it_understands_the_errors(bench: SalesforceBench, salesforce: Salesforc
     salesforce.query("SELECT Id FROM Opportunity LIMIT 1")
     assert salesforce.api_usage["api-usage"].total == bench.server.limit
     bench.server.end_session()
-    with pytest.raises(SalesforceExpiredSession):
-        salesforce.query("SELECT Id FROM Opportunity")
+    assert salesforce.query("SELECT Id FROM Opportunity LIMIT 1")["totalSize"] == 1
+    assert bench.server.paths()["/services/oauth2/token"] == 2

@@ -55,7 +55,9 @@ class TwoDoors:
     bench: LedgerBench
     crm: SalesforceCrm
 
-    def rows(self, table: str, columns: Sequence[str], source: str, where: str = "true") -> set[tuple[Any, ...]]:
+    def rows(
+        self, table: str, columns: Sequence[str], source: str, where: str = "true"
+    ) -> set[tuple[Any, ...]]:
         """Rows of one door, with the world's ids, each of them once."""
         found = self.tables.rows(table, *columns, where=f"source_relation = '{source}' and {where}")
         if source == SOURCE:
@@ -69,7 +71,16 @@ class TwoDoors:
 def export_files(world: World, folder: Path, landing: Path, as_of: date, landed_at: datetime) -> None:
     """The same business as files, landed beside."""
     write_crm_export(world, folder, as_of)
-    entities = ("deals", "stage_history", "stages", "pipelines", "accounts", "products", "owners", "line_items")
+    entities = (
+        "deals",
+        "stage_history",
+        "stages",
+        "pipelines",
+        "accounts",
+        "products",
+        "owners",
+        "line_items",
+    )
     source = {"name": FILES, "type": "files", "time_zone": "UTC", "data_as_of": as_of.isoformat()}
     for entity in entities:
         source[entity] = {"path": f"{entity}.csv", "columns": EXPORTS[entity]}

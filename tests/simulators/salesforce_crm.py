@@ -36,6 +36,8 @@ class SalesforceCrm:
         self.world = world
         self.org = org
         self._ids: dict[tuple[str, Any], str] = {}
+        self._deals_seen: set[str] = set()
+        self._deals_deleted: set[str] = set()
         self._known_events: set[int] = set()
         self._row: dict[int, dict[str, Any]] = {}
         self._field_rows = 0
@@ -57,8 +59,11 @@ class SalesforceCrm:
         """Bring the org to the end of a day."""
         known = known_at(self.world, day)
         noon = datetime.combine(day, time(12), UTC)
+        # What was under way in the night has been committed before the day's work.
+        self.org.now = noon
+        self.org.settle()
         self._reference_data(known, noon)
-        self._deals(known)
+        self._deals(known, noon)
         self._history(known)
         self._line_items(known, noon)
 
@@ -116,15 +121,16 @@ class SalesforceCrm:
                 "CreatedDate": stamp(datetime.combine(row.started_on, time(6), UTC)),
             }, at)  # fmt: skip
 
-    def _deals(self, known: Known) -> None:
+    def _deals(self, known: Known, at: datetime) -> None:
         for row in known.deals.itertuples():
             deal = str(self.id("deal", row.deal_id))
             before = self.org.tables["Opportunity"].get(deal)
-            if before is not None and before["IsDeleted"]:
+            if before["IsDeleted"] if before else deal in self._deals_seen:
                 continue
+            self._deals_seen.add(deal)
             category = CATEGORY[row.forecast_category]
             gone = row.deleted_at if pd.notna(row.deleted_at) else row.merged_at
-            self._put("Opportunity", {
+            values = {
                 "Id": deal, "Name": row.name, "StageName": row.stage, "Amount": _number(row.amount),
                 "CurrencyIsoCode": row.currency, "CloseDate": _day(row.close_date),
                 "Probability": round(row.probability * 100, 1), "ForecastCategory": category[0],
@@ -135,11 +141,12 @@ class SalesforceCrm:
                 "LeadSource": row.source, "Type": row.deal_type, "NextStep": _text(row.next_step),
                 "LastActivityDate": _day(row.last_activity_at), "Loss_Reason__c": _text(row.lost_reason),
                 "Competitor__c": _text(row.competitor), "Region__c": row.region,
-                "CreatedDate": stamp(row.created_at), "SystemModstamp": stamp(row.modified_at),
-                "LastModifiedDate": stamp(row.modified_at), "IsDeleted": False,
+                "CreatedDate": stamp(row.created_at), "IsDeleted": False,
                 "LastStageChangeDate": stamp(row.closed_at) if pd.notna(row.closed_at) else None,
-            }, row.modified_at)  # fmt: skip
-            if pd.notna(gone):
+            }  # fmt: skip
+            self._put("Opportunity", values | _stamps(before, values, row.modified_at, at), row.modified_at)
+            if pd.notna(gone) and deal not in self._deals_deleted:
+                self._deals_deleted.add(deal)
                 self.org.delete("Opportunity", deal, gone.replace(tzinfo=UTC))
 
     def _history(self, known: Known) -> None:
@@ -147,6 +154,9 @@ class SalesforceCrm:
             if row.event_id in self._known_events:
                 continue
             self._known_events.add(row.event_id)
+            deal = self.org.tables["Opportunity"].get(str(self.id("deal", row.deal_id)))
+            if deal is None or (deal["IsDeleted"] and row.deal_id in self._row):
+                continue
             now = row._asdict()
             before = self._row.get(row.deal_id)
             if before is None or row.sequence > before["sequence"]:
@@ -203,10 +213,16 @@ class SalesforceCrm:
             }, at)  # fmt: skip
 
 
-def newest_change(org: Org) -> datetime:
-    """The latest stamp of any deal or history row."""
-    rows = [*org.tables["Opportunity"].values(), *org.tables["OpportunityHistory"].values()]
-    return max(moment(row["SystemModstamp"]) for row in rows)
+def _stamps(before: Row | None, values: Row, modified_at: datetime, at: datetime) -> Row:
+    """Stamps never run backwards, and each change moves them; an activity is no change of the deal."""
+    told = modified_at.replace(tzinfo=UTC)
+    if before is not None:
+        last = moment(before["SystemModstamp"])
+        is_changed = any(
+            before[name] != value for name, value in values.items() if name != "LastActivityDate"
+        )
+        told = max(told, last) if told > last or not is_changed else max(at, last)
+    return {"SystemModstamp": stamp(told), "LastModifiedDate": stamp(told)}
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -9,10 +9,10 @@ final as (
     batch_id,
     cast(null as bigint) as delivery_order,
     record_id as account_id,
-    p.Name as account_name,
-    p.Industry as industry,
-    coalesce(p.Region__c, p.Sales_Region__c) as region,
-    p.BillingCountry as country
+    p.name as account_name,
+    p.industry as industry,
+    coalesce(p.region__c, p.sales_region__c) as region,
+    p.billingcountry as country
   from rows_landed
 )
 

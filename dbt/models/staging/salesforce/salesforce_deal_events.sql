@@ -8,17 +8,17 @@
 with snapshots as (
   select
     source_relation,
-    p.OpportunityId as deal_id,
-    {{ try_type('p.CreatedDate', 'timestamp') }} as event_at,
+    p.opportunityid as deal_id,
+    {{ try_type('p.createddate', 'timestamp') }} as event_at,
     record_id,
     {{ salesforce_sequence('record_id') }} as sequence_number,
-    p.StageName as stage_id,
+    p.stagename as stage_id,
     {{ try_type(json_number_text('payload', 'Amount'), 'decimal(20, 3)') }} as amount_native,
-    upper(p.CurrencyIsoCode) as currency,
-    {{ try_type('p.CloseDate', 'date') }} as close_date,
-    {{ salesforce_category('p.ForecastCategory') }} as forecast_category,
-    {{ try_type('p.Probability', 'double') }} / 100 as probability,
-    p.CreatedById as changed_by,
+    upper(p.currencyisocode) as currency,
+    {{ try_type('p.closedate', 'date') }} as close_date,
+    {{ salesforce_category('p.forecastcategory') }} as forecast_category,
+    {{ try_type('p.probability', 'double') }} / 100 as probability,
+    p.createdbyid as changed_by,
     extracted_at,
     is_initial_load
   from ({{ landed_salesforce('stage_history', snapshot_fields) }}) as rows_landed
@@ -27,14 +27,14 @@ with snapshots as (
 changes as (
   select
     source_relation,
-    p.OpportunityId as deal_id,
-    {{ try_type('p.CreatedDate', 'timestamp') }} as event_at,
+    p.opportunityid as deal_id,
+    {{ try_type('p.createddate', 'timestamp') }} as event_at,
     record_id,
     {{ salesforce_sequence('record_id') }} as sequence_number,
-    p.Field as field,
-    p.OldValue as old_value,
-    p.NewValue as new_value,
-    p.CreatedById as changed_by,
+    p.field as field,
+    p.oldvalue as old_value,
+    p.newvalue as new_value,
+    p.createdbyid as changed_by,
     extracted_at,
     is_initial_load
   from ({{ landed_salesforce('field_history', change_fields) }}) as rows_landed

@@ -16,9 +16,9 @@ merged_accounts as (
   select
     source_relation,
     record_id as account_id,
-    p.MasterRecordId as kept_account_id
+    p.masterrecordid as kept_account_id
   from ({{ landed_salesforce_newest('accounts', ['MasterRecordId']) }}) as accounts
-  where p.MasterRecordId is not null
+  where p.masterrecordid is not null
 ),
 
 versions as (
@@ -30,37 +30,37 @@ versions as (
     rows_landed.batch_id,
     rows_landed.is_initial_load,
     rows_landed.is_deleted,
-    rows_landed.p.Name as deal_name,
-    coalesce(rows_landed.p.RecordTypeId, 'default') as pipeline_id,
-    rows_landed.p.StageName as stage_id,
+    rows_landed.p.name as deal_name,
+    coalesce(rows_landed.p.recordtypeid, 'default') as pipeline_id,
+    rows_landed.p.stagename as stage_id,
     case
-      when rows_landed.p.IsWon = 'true' then 'won'
-      when rows_landed.p.IsClosed = 'true' then 'lost'
+      when rows_landed.p.iswon = 'true' then 'won'
+      when rows_landed.p.isclosed = 'true' then 'lost'
       else 'open'
     end as status,
     {{ try_type(json_number_text('rows_landed.payload', 'Amount'), 'decimal(20, 3)') }} as amount_native,
-    upper(rows_landed.p.CurrencyIsoCode) as currency,
-    {{ try_type('rows_landed.p.CreatedDate', 'timestamp') }} as created_at,
-    {{ try_type('rows_landed.p.CloseDate', 'date') }} as close_date,
+    upper(rows_landed.p.currencyisocode) as currency,
+    {{ try_type('rows_landed.p.createddate', 'timestamp') }} as created_at,
+    {{ try_type('rows_landed.p.closedate', 'date') }} as close_date,
     case
-      when rows_landed.p.IsClosed = 'true' then {{ try_type('rows_landed.p.LastStageChangeDate', 'timestamp') }}
+      when rows_landed.p.isclosed = 'true' then {{ try_type('rows_landed.p.laststagechangedate', 'timestamp') }}
     end as closed_at,
-    rows_landed.p.OwnerId as owner_id,
-    coalesce(merged_accounts.kept_account_id, rows_landed.p.AccountId) as account_id,
-    coalesce({% for field in regions %}rows_landed.p.{{ field }}{{ ', ' if not loop.last }}{% endfor %}) as region,
-    rows_landed.p.LeadSource as lead_source,
-    rows_landed.p.Type as deal_type,
-    {{ salesforce_category('rows_landed.p.ForecastCategory') }} as forecast_category,
-    {{ try_type('rows_landed.p.Probability', 'double') }} / 100 as probability,
-    coalesce({% for field in lost_reasons %}rows_landed.p.{{ field }}{{ ', ' if not loop.last }}{% endfor %}) as lost_reason,
-    coalesce({% for field in competitors %}rows_landed.p.{{ field }}{{ ', ' if not loop.last }}{% endfor %}) as competitor,
-    rows_landed.p.NextStep as next_step,
-    {{ try_type('rows_landed.p.LastActivityDate', 'timestamp') }} as last_activity_at,
+    rows_landed.p.ownerid as owner_id,
+    coalesce(merged_accounts.kept_account_id, rows_landed.p.accountid) as account_id,
+    coalesce({% for field in regions %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as region,
+    rows_landed.p.leadsource as lead_source,
+    rows_landed.p.type as deal_type,
+    {{ salesforce_category('rows_landed.p.forecastcategory') }} as forecast_category,
+    {{ try_type('rows_landed.p.probability', 'double') }} / 100 as probability,
+    coalesce({% for field in lost_reasons %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as lost_reason,
+    coalesce({% for field in competitors %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as competitor,
+    rows_landed.p.nextstep as next_step,
+    {{ try_type('rows_landed.p.lastactivitydate', 'timestamp') }} as last_activity_at,
     case when rows_landed.is_deleted then rows_landed.modified_at end as deleted_at
   from rows_landed
   left join merged_accounts
     on rows_landed.source_relation = merged_accounts.source_relation
-      and rows_landed.p.AccountId = merged_accounts.account_id
+      and rows_landed.p.accountid = merged_accounts.account_id
   where rows_landed.p.stageledger is null
 ),
 

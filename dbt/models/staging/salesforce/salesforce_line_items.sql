@@ -10,12 +10,12 @@ final as (
     batch_id,
     cast(null as bigint) as delivery_order,
     record_id as line_item_id,
-    p.OpportunityId as deal_id,
-    p.Product2Id as product_id,
+    p.opportunityid as deal_id,
+    p.product2id as product_id,
     {{ try_type(json_number_text('payload', 'Quantity'), 'decimal(20, 3)') }} as quantity,
     {{ try_type(json_number_text('payload', 'UnitPrice'), 'decimal(20, 3)') }} as unit_price,
     {{ try_type(json_number_text('payload', 'TotalPrice'), 'decimal(20, 3)') }} as amount_native,
-    upper(p.CurrencyIsoCode) as currency
+    upper(p.currencyisocode) as currency
   from newest
   where not is_deleted
 )

@@ -10,14 +10,14 @@ final as (
     batch_id,
     cast(null as bigint) as delivery_order,
     record_id as owner_id,
-    p.Name as owner_name,
-    p.Email as email,
-    {{ json_struct('p.UserRole', ['Name']) }}.Name as team,
-    {{ json_struct('p.Manager', ['Name']) }}.Name as manager,
+    p.name as owner_name,
+    p.email as email,
+    {{ json_struct('p.userrole', ['Name']) }}.name as team,
+    {{ json_struct('p.manager', ['Name']) }}.name as manager,
     cast(null as {{ dbt.type_string() }}) as region,
-    cast({{ try_type('p.CreatedDate', 'timestamp') }} as date) as started_on,
+    cast({{ try_type('p.createddate', 'timestamp') }} as date) as started_on,
     cast(null as date) as ended_on,
-    {{ try_type('p.IsActive', 'boolean') }} as is_active
+    {{ try_type('p.isactive', 'boolean') }} as is_active
   from rows_landed
 )
 

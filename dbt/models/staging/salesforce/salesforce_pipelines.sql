@@ -7,7 +7,7 @@ final as (
   select
     source_relation,
     record_id as pipeline_id,
-    p.Name as pipeline_name,
+    p.name as pipeline_name,
     cast(null as {{ dbt.type_string() }}) as pipeline_type
   from newest
 )

@@ -10,28 +10,28 @@ prices as (
 corporate as (
   select
     source_relation,
-    max(p.IsoCode) as currency
+    max(p.isocode) as currency
   from ({{ landed_salesforce_newest('currencies', ['IsoCode', 'IsCorporate']) }}) as currencies
-  where p.IsCorporate = 'true'
+  where p.iscorporate = 'true'
   group by source_relation
 ),
 
 ranked_prices as (
   select
     prices.source_relation,
-    prices.p.Product2Id as product_id,
+    prices.p.product2id as product_id,
     {{ try_type(json_number_text('prices.payload', 'UnitPrice'), 'decimal(20, 3)') }} as list_price,
-    upper(prices.p.CurrencyIsoCode) as currency,
+    upper(prices.p.currencyisocode) as currency,
     row_number() over (
-      partition by prices.source_relation, prices.p.Product2Id
+      partition by prices.source_relation, prices.p.product2id
       order by
-        case when prices.p.CurrencyIsoCode = corporate.currency then 0 else 1 end,
-        prices.p.CurrencyIsoCode nulls last,
+        case when prices.p.currencyisocode = corporate.currency then 0 else 1 end,
+        prices.p.currencyisocode nulls last,
         prices.record_id
     ) as first_choice
   from prices
   left join corporate on prices.source_relation = corporate.source_relation
-  where not prices.is_deleted and coalesce(prices.p.IsActive, 'true') = 'true'
+  where not prices.is_deleted and coalesce(prices.p.isactive, 'true') = 'true'
 ),
 
 final as (
@@ -41,8 +41,8 @@ final as (
     products.batch_id,
     cast(null as bigint) as delivery_order,
     products.record_id as product_id,
-    products.p.Name as product_name,
-    products.p.Family as family,
+    products.p.name as product_name,
+    products.p.family as family,
     ranked_prices.list_price,
     ranked_prices.currency
   from products

@@ -6,16 +6,16 @@ with delivered as (
     source_relation,
     extracted_at,
     batch_id,
-    coalesce(p.ApiName, p.MasterLabel) as stage_id,
-    coalesce(p.MasterLabel, p.ApiName) as stage_name,
-    {{ try_type('p.SortOrder', 'double') }} as display_order,
+    coalesce(p.apiname, p.masterlabel) as stage_id,
+    coalesce(p.masterlabel, p.apiname) as stage_name,
+    {{ try_type('p.sortorder', 'double') }} as display_order,
     case
-      when p.IsWon = 'true' then 'won'
-      when p.IsClosed = 'true' then 'lost'
+      when p.iswon = 'true' then 'won'
+      when p.isclosed = 'true' then 'lost'
       else 'open'
     end as outcome,
-    {{ try_type('p.DefaultProbability', 'double') }} / 100 as probability,
-    {{ salesforce_category('p.ForecastCategory') }} as forecast_category
+    {{ try_type('p.defaultprobability', 'double') }} / 100 as probability,
+    {{ salesforce_category('p.forecastcategory') }} as forecast_category
   from ({{ landed_salesforce('stages', fields) }}) as rows_landed
 ),
 
@@ -39,10 +39,10 @@ deals as (
   select
     source_relation,
     record_id as deal_id,
-    coalesce(p.RecordTypeId, 'default') as pipeline_id,
-    p.StageName as stage_id
+    coalesce(p.recordtypeid, 'default') as pipeline_id,
+    p.stagename as stage_id
   from ({{ landed_salesforce('deals', ['RecordTypeId', 'StageName']) }}) as rows_landed
-  where p.StageName is not null
+  where p.stagename is not null
 ),
 
 -- what a record type offers, and what its deals were seen in
@@ -65,14 +65,14 @@ past as (
   select distinct
     history.source_relation,
     deals.pipeline_id,
-    history.p.StageName as stage_id
+    history.p.stagename as stage_id
   from ({{ landed_salesforce('stage_history', ['OpportunityId', 'StageName']) }}) as history
   inner join deals
     on history.source_relation = deals.source_relation
-      and history.p.OpportunityId = deals.deal_id
+      and history.p.opportunityid = deals.deal_id
   left join offered
     on history.source_relation = offered.source_relation
-      and history.p.StageName = offered.stage_id
+      and history.p.stagename = offered.stage_id
   where offered.stage_id is null
 ),
 
