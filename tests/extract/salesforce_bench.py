@@ -92,6 +92,10 @@ class SalesforceBench:
         source = salesforce_source(self.server.address, **settings)
         return Extraction(Landing(self.root), source, self.connector(**settings), Span(DAY, DAY))
 
+    def deal_queries(self) -> list[str]:
+        """All queries for deals, in their order."""
+        return [query for query in self.server.queries if "FROM Opportunity " in query]
+
     def rows(self, entity: str) -> list[dict[str, Any]]:
         """All landed rows of an entity, batch by batch."""
         found = []

@@ -157,6 +157,24 @@ def test_a_broken_piece_is_asked_for_again_and_never_lands_short(bench: Salesfor
     assert sorted(bench.ids("deals")) == [deal_id(number) for number in range(1, 46)]
 
 
+def test_a_job_that_does_not_end_is_left_to_the_next_run(bench: SalesforceBench) -> None:
+    bench.server.polls_until_done = 10**6
+    report = bench.run(DAY, "deals")["deals"]
+    assert report.status is Status.FAILED
+    assert "the job is InProgress after 60 minutes; run again later" in report.reason
+    assert asked(bench, "jobs/query/") < 200
+    bench.server.polls_until_done = 0
+    assert bench.run(DAY, "deals")["deals"].rows == 45
+    assert len(bench.server.jobs) == 1
+
+
+def test_a_job_that_is_gone_at_once_fails_with_its_name(bench: SalesforceBench) -> None:
+    bench.server.before = lambda number, path: bench.server.jobs.clear() if "jobs/query/" in path else None
+    report = bench.run(DAY, "deals")["deals"]
+    assert report.status is Status.FAILED
+    assert "org: deals, page Bulk job 750" in report.reason
+
+
 def test_a_row_of_csv_reads_like_one_of_rest() -> None:
     row = {"Id": "006", "Amount": "12345678901234.50", "IsWon": "true", "Zip__c": "0123", "NextStep": ""}
     types = {"Id": "id", "Amount": "currency", "IsWon": "boolean", "Zip__c": "string", "NextStep": "string"}

@@ -240,7 +240,16 @@ def test_a_change_of_record_type_is_a_change_of_pipeline_also_where_stages_are_s
 @pytest.mark.slow
 def test_an_owner_counts_from_the_day_the_deal_was_handed_over(org: SalesforceBench, doors: TwoDoors) -> None:
     for number, owner in enumerate(OWNERS, start=1):
-        org.org.put("User", {"Id": owner, "Name": f"User {number}", "IsActive": True})
+        org.org.put(
+            "User",
+            {
+                "Id": owner,
+                "Name": f"User {number}",
+                "IsActive": True,
+                "UserType": "Standard",
+                "SystemModstamp": stamp(EARLIER),
+            },
+        )
     org.put_deal(1, EARLIER + 9 * HOUR, StageName="Proposal", OwnerId=OWNERS[1])
     org.put_history(1, 1, EARLIER)
     org.put_history(2, 1, EARLIER + 9 * HOUR, StageName="Proposal")

@@ -111,13 +111,14 @@ class SalesforceCrm:
     def _people(self, known: Known, at: datetime) -> None:
         managers = {name: self.id("owner", name) for name in known.owners["manager"].dropna().unique()}
         for name, user in {**managers, "sales-ops": self.id("owner", "sales-ops")}.items():
-            self._put("User", {"Id": user, "Name": name, "IsActive": True}, at)
+            self._put("User", {"Id": user, "Name": name, "IsActive": True, "UserType": "Standard"}, at)
         for row in known.owners.itertuples():
             role = self.id("role", row.team)
             self._put("UserRole", {"Id": role, "Name": row.team}, at)
             self._put("User", {
                 "Id": self.id("owner", row.owner_id), "Name": row.name, "Email": row.email,
-                "IsActive": bool(row.is_active), "UserRoleId": role, "ManagerId": managers.get(row.manager),
+                "UserType": "Standard", "IsActive": bool(row.is_active), "UserRoleId": role,
+                "ManagerId": managers.get(row.manager),
                 "CreatedDate": stamp(datetime.combine(row.started_on, time(6), UTC)),
             }, at)  # fmt: skip
 

@@ -84,6 +84,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "Name": "string",
         "Email": "email",
         "IsActive": "boolean",
+        "UserType": "picklist",
         "UserRoleId": "reference",
         "ManagerId": "reference",
     },
@@ -126,8 +127,15 @@ FIELDS: dict[str, dict[str, str]] = {
         "IsActive": "boolean",
     },
 }
-NOT_REPLICATED = {"OpportunityStage", "RecordType", "OpportunityFieldHistory", "CurrencyType", "Pricebook2"}
-RELATIONS = {"UserRole": "UserRole", "Manager": "User", "Pricebook2": "Pricebook2"}
+NOT_REPLICATED = {
+    "OpportunityStage",
+    "RecordType",
+    "UserRole",
+    "OpportunityFieldHistory",
+    "CurrencyType",
+    "Pricebook2",
+}
+RELATIONS = {"Pricebook2": "Pricebook2"}
 CHILDREN = ("OpportunityHistory", "OpportunityFieldHistory", "OpportunityLineItem")
 
 

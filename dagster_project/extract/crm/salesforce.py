@@ -67,7 +67,8 @@ class SalesforceConnector(Connector):
         EntitySpec(
             PICKLISTS, Reading.WHOLE, "Stages that each record type of {source} offers.", is_core=False
         ),
-        EntitySpec("owners", Reading.WHOLE, "Users of {source} with role and manager."),
+        EntitySpec("owners", Reading.CHANGED, "Users of {source}, inactive ones too."),
+        EntitySpec("roles", Reading.WHOLE, "Roles of users of {source}: their teams.", is_core=False),
         EntitySpec("accounts", Reading.CHANGED, "Accounts of {source}.", is_core=False),
         EntitySpec("products", Reading.CHANGED, "Products of {source}.", is_core=False),
         EntitySpec("prices", Reading.CHANGED, "List prices of products of {source}.", is_core=False),
@@ -181,7 +182,8 @@ class SalesforceConnector(Connector):
 
     def _rows(self, entity: EntitySpec, window: Window, position: Cursor) -> Iterator[Page]:
         thing = OBJECTS[entity.name]
-        if "job" not in position:
+        is_resumed = "job" in position
+        if not is_resumed:
             fields = self._fields(entity)
             query = soql(thing, fields, window, position.get("after"))
             if not self._is_for_bulk(thing, query, position):
@@ -193,7 +195,8 @@ class SalesforceConnector(Connector):
             position = {"job": self._bulk.start(entity.name, query.removesuffix(" ORDER BY Id"))}
             yield Page((), position)
         try:
-            for piece in self._bulk.pieces(entity.name, position, self._describe(entity).types):
+            types = self._describe(entity).types
+            for piece in self._bulk.pieces(entity.name, position, types, is_resumed=is_resumed):
                 records = [_record(thing, row, text) for row, text in piece.rows]
                 yield Page(records, piece.cursor, piece.total)
         except BulkFailed as error:

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project.extract.api_errors import CursorExpired, Malformed, NotThere
+from dagster_project.extract.api_errors import CursorExpired, Malformed, NotThere, Place, SourceUnavailable
 from dagster_project.extract.crm.protocol import Cursor
 from dagster_project.extract.exchange import Reply, Request
 from dagster_project.extract.http import Client
 
 # A piece is held in memory as a whole.
 ROWS_PER_PIECE = 10_000
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_WAIT = 1.0, 30.0, 3600.0  # seconds
 _NO_MORE = "null"
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NUMBER_TYPES = frozenset({"currency", "double", "percent", "int", "long"})
@@ -51,10 +51,13 @@ class BulkQuery:
         job = self._client.json(Request(self._jobs, entity, "new Bulk job", method="POST", body=body))
         return str(job["id"])
 
-    def pieces(self, entity: str, cursor: Cursor, types: Mapping[str, str]) -> Iterator[Piece]:
+    def pieces(
+        self, entity: str, cursor: Cursor, types: Mapping[str, str], *, is_resumed: bool
+    ) -> Iterator[Piece]:
         """Wait for the job of the cursor, then its pieces from the cursor's locator on.
 
-        Errors: BulkFailed; CursorExpired when Salesforce no longer has the job (it keeps results for a week).
+        Errors: BulkFailed; SourceUnavailable when the job takes too long (another run goes on with it);
+        CursorExpired when a job of an earlier run is gone (Salesforce keeps results for a week).
         """
         job, locator, seen = cursor["job"], cursor.get("locator"), int(cursor.get("seen", 0))
         try:
@@ -67,10 +70,12 @@ class BulkQuery:
                 if more is None:
                     return
         except NotThere as error:
-            raise CursorExpired(str(error)) from error
+            if is_resumed:
+                raise CursorExpired(str(error)) from error
+            raise
 
     def _wait(self, entity: str, job: str) -> int:
-        pause = _FIRST_PAUSE
+        pause, patience = _FIRST_PAUSE, _LONGEST_WAIT
         while True:
             state = self._client.json(Request(f"{self._jobs}/{job}", entity, f"Bulk job {job}"))
             if state["state"] == "JobComplete":
@@ -79,7 +84,12 @@ class BulkQuery:
                 raise BulkFailed(
                     f"Bulk job {job}: {state['state']} {state.get('errorMessage') or ''}".strip()
                 )
+            if patience < 0:
+                place = Place(self._client.account, entity, f"Bulk job {job}")
+                what = f"the job is {state['state']} after {_LONGEST_WAIT / 60:.0f} minutes"
+                raise SourceUnavailable(place, what, "run again later: the run goes on with this job")
             self._client.clock.sleep(pause)
+            patience -= pause
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _fetch(

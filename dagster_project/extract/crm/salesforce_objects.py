@@ -59,8 +59,15 @@ OBJECTS: dict[str, SObject] = {
     ),
     "owners": SObject(
         "User",
-        ("Id", "Name", "IsActive"),
-        ("Email", "CreatedDate", "SystemModstamp", "UserRole.Name", "Manager.Name"),
+        ("Id", "Name", "IsActive", "SystemModstamp"),
+        ("Email", "CreatedDate", "UserRoleId", "ManagerId"),
+        # Who can own a deal: not the customers of a portal, of whom there may be a million.
+        where="UserType IN ('Standard', 'PowerPartner')",
+    ),
+    "roles": SObject(
+        "UserRole",
+        ("Id", "Name"),
+        ("SystemModstamp",),
         changed=None,
         can_bulk=False,
     ),
@@ -154,27 +161,19 @@ OBJECTS: dict[str, SObject] = {
 
 @dataclass(frozen=True)
 class Described:
-    """What an object looks like to this user. `types`: field → type. `relations`: name → field behind it."""
+    """What an object looks like to this user. `types`: field → type."""
 
     types: Mapping[str, str]
-    relations: Mapping[str, str]
     is_replicated: bool
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> "Described":
         """From the answer of `describe`."""
-        fields = answer["fields"]
-        return cls(
-            {field["name"]: field["type"] for field in fields},
-            {field["relationshipName"]: field["name"] for field in fields if field.get("relationshipName")},
-            bool(answer.get("replicateable")),
-        )
+        types = {field["name"]: field["type"] for field in answer["fields"]}
+        return cls(types, bool(answer.get("replicateable")))
 
     def has(self, field: str) -> bool:
-        """Whether a field, or a path over one relation such as `UserRole.Name`, can be selected."""
-        relation, _, path = field.partition(".")
-        if path:
-            return relation in self.relations
+        """Whether a field can be selected."""
         return self.types.get(field, _UNREADABLE[0]) not in _UNREADABLE
 
     def select(self, wanted: Sequence[str]) -> tuple[str, ...]:
