@@ -13,22 +13,27 @@ from unittest import mock
 
 import duckdb
 
+from dagster_project.extract.crm.api_extract import extract_api
+from dagster_project.extract.crm.api_report import Status
 from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.crm.coverage import Span
 from dagster_project.extract.crm.files import extract_files
 from dagster_project.extract.landing import Landing
-from dagster_project.settings import load_settings
+from dagster_project.settings import Settings, load_settings
 from dagster_project.simulate import SimulationConfig, simulate, write_crm_export
 from dagster_project.simulate.crm_export import EXPORTS
 from dagster_project.simulate.world import World
-from tests.extract.api_bench import StillClock
-from tests.extract.salesforce_bench import SOURCE, SalesforceBench
-from tests.ledger.book import Book, Run, Settings
+from dagster_project.transform.dbt_runner import dbt_environment
+from tests.extract.salesforce_bench import SOURCE
+from tests.ledger.book import Book, Run
+from tests.ledger.book import Settings as BookSettings
 from tests.ledger.ledger_bench import LedgerBench, LedgerTables, _compiled_models, create_run_context, run_dbt
 from tests.simulators.salesforce_crm import SalesforceCrm
+from tests.simulators.salesforce_server import CLIENT_ID, CLIENT_SECRET, SalesforceServer
 
 ZONE = "Europe/Amsterdam"
 FILES = "exported"
-TYPES = {"STAGELEDGER_SOURCE_TYPES": "files,salesforce"}
+EXPORTED = ("deals", "stage_history", "stages", "pipelines", "accounts", "products", "owners", "line_items")
 
 
 def small_world(deals: int, start: date, end: date, seed: int = 11) -> World:
@@ -68,56 +73,50 @@ class TwoDoors:
         return set(found)
 
 
-def export_files(world: World, folder: Path, landing: Path, as_of: date, landed_at: datetime) -> None:
-    """The same business as files, landed beside."""
-    write_crm_export(world, folder, as_of)
-    entities = (
-        "deals",
-        "stage_history",
-        "stages",
-        "pipelines",
-        "accounts",
-        "products",
-        "owners",
-        "line_items",
-    )
-    source = {"name": FILES, "type": "files", "time_zone": "UTC", "data_as_of": as_of.isoformat()}
-    for entity in entities:
-        source[entity] = {"path": f"{entity}.csv", "columns": EXPORTS[entity]}
+def configured(folder: Path, address: str, as_of: date) -> Settings:
+    """Both doors in one pipeline.yaml."""
+    exported: dict[str, Any] = {"name": FILES, "type": "files", "time_zone": "UTC", "data_as_of": str(as_of)}
+    for entity in EXPORTED:
+        exported[entity] = {"path": f"export/{entity}.csv", "columns": EXPORTS[entity]}
+    secrets = {"client_id": "${SF_CLIENT_ID}", "client_secret": "${SF_CLIENT_SECRET}"}
+    salesforce = {"name": SOURCE, "type": "salesforce", "base_url": address, **secrets}
     business = {"name": "B", "time_zone": ZONE, "currency": "EUR"}
     config = folder / "pipeline.yaml"
-    config.write_text(json.dumps({"business": business, "sources": [source]}), encoding="utf-8")
-    settings = load_settings(config, landing.parent, {})
-    extract_files(settings, settings.sources[0], landed_at, pause=lambda _: None)
+    config.write_text(json.dumps({"business": business, "sources": [salesforce, exported]}), encoding="utf-8")
+    return load_settings(
+        config, folder / "data", {"SF_CLIENT_ID": CLIENT_ID, "SF_CLIENT_SECRET": CLIENT_SECRET}
+    )
 
 
 def two_doors(folder: Path, world: World, as_of: date) -> TwoDoors:
     """Extract over both doors on the night after `as_of`, and let dbt build staging and ledger."""
-    landing = folder / "landing"
     night = datetime(as_of.year, as_of.month, as_of.day, 4, tzinfo=UTC) + timedelta(days=1)
-    bench = SalesforceBench(landing, clock=StillClock(night))
-    crm = SalesforceCrm(world, bench.org)
+    server = SalesforceServer(clock=lambda: night)
+    crm = SalesforceCrm(world, server.org)
     crm.load(as_of)
-    midnight = night.replace(hour=0)
-    reports = bench.run(midnight - timedelta(days=1))
-    bench.server.close()
-    assert not [report.reason for report in reports.values() if report.status.name == "FAILED"]
-    export_files(world, folder, landing, as_of, night)
-    book = Book(stages=(), runs=(Run(as_of, night.replace(tzinfo=None) + timedelta(hours=1)),),
-                settings=Settings(time_zone=ZONE))  # fmt: skip
-    tables, ledger = build(folder, landing, book)
+    settings = configured(folder, server.address, as_of)
+    (source,) = settings.api_sources()
+    reports = extract_api(settings.paths.landing, source, Span.of_days(as_of, as_of, settings.business.zone))
+    server.close()
+    assert not [report.reason for report in reports if report.status is Status.FAILED]
+    write_crm_export(world, folder / "export", as_of)
+    extract_files(settings, settings.file_sources()[0], night, pause=lambda _: None)
+    runs = (Run(as_of, night.replace(tzinfo=None) + timedelta(hours=1)),)
+    book = Book(stages=(), runs=runs, settings=BookSettings(time_zone=ZONE))
+    tables, ledger = build(folder, settings, book)
     return TwoDoors(tables, ledger, crm)
 
 
-def build(folder: Path, landing: Path, book: Book) -> tuple[LedgerTables, LedgerBench]:
+def build(folder: Path, settings: Settings, book: Book) -> tuple[LedgerTables, LedgerBench]:
     """Staging and ledger by dbt; its compiled SQL goes on a bench."""
-    empty = folder / "empty"
+    landing, empty = settings.paths.landing, folder / "empty"
     for root in (landing, empty):
         Landing(root).ensure_empty_batches(api_entities())
-    database = folder / "warehouse.duckdb"
+    database = settings.paths.warehouse
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, book)
-    with mock.patch.dict(os.environ, TYPES):
+    types = {"STAGELEDGER_SOURCE_TYPES": dbt_environment(settings)["STAGELEDGER_SOURCE_TYPES"]}
+    with mock.patch.dict(os.environ, types):
         run_dbt("run", database, landing, folder / "target")
     tables = LedgerTables(duckdb.connect(str(database), read_only=True))
     return tables, LedgerBench(_compiled_models(folder / "target"), landing, empty)
