@@ -15,6 +15,7 @@ CONNECTORS: dict[str, str] = {
     "hubspot": "dagster_project.extract.crm.hubspot:HubSpotConnector",
     "pipedrive": "dagster_project.extract.crm.pipedrive:PipedriveConnector",
     "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
+    "salesforce": "dagster_project.extract.crm.salesforce:SalesforceConnector",
 }
 
 
