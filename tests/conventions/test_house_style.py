@@ -35,7 +35,8 @@ def test_only_a_command_line_prints(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in [*PYTHON, *SQL] if "extract" not in path.parts and "simulate" not in path.parts],
+    # Staging reads the vendors' own fields, so it names them.
+    [path for path in [*PYTHON, *SQL] if not {"extract", "simulate", "staging"} & set(path.parts)],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_deal_is_called_a_deal(path: Path) -> None:
