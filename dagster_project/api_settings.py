@@ -12,6 +12,8 @@ from dagster_project.source_settings import StageLine, source_name
 
 # Type of source → the class that reads it. A type without a line here is refused as "not in this version".
 CONNECTORS: dict[str, str] = {
+    "hubspot": "dagster_project.extract.crm.hubspot:HubSpotConnector",
+    "pipedrive": "dagster_project.extract.crm.pipedrive:PipedriveConnector",
     "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
 }
 
@@ -81,6 +83,7 @@ class HubSpotSource(ApiSource):
     """A HubSpot portal, by the token of a private app or a service key."""
 
     type: Literal["hubspot"]
+    api_version: Literal["2026-09", "2026-03", "v3"] | None = None
     token: SecretStr
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dagster_project.setting_types import Section, Share
 
@@ -81,6 +81,14 @@ class Metrics(Section):
     pace: Pace = Pace()
     segments: Segments = Segments()
     exclude: Exclude = Exclude()
+
+    @model_validator(mode="after")
+    def _qualified_scope_has_a_stage(self) -> Self:
+        if self.coverage.scope == "qualified" and self.qualified_stage is None:
+            raise ValueError(
+                "coverage.scope: qualified needs metrics.qualified_stage, the first stage that counts"
+            )
+        return self
 
     def changes(self) -> dict[str, Any]:
         """The settings that differ from the defaults, as a nested mapping."""

@@ -19,7 +19,7 @@ from dagster_project.yaml_document import (
 _LATER_METRICS = (
     "activity_days",
     "amount_measure",
-    "coverage",
+    "coverage.exclude_dead",
     "exclude",
     "pace",
     "segments",

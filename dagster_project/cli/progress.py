@@ -31,10 +31,13 @@ class Progress:
     """Turns Dagster events into lines for people.
 
     `layers` says to which dbt layer an asset belongs; assets that are not in it get a line of their own.
+    `shown`: steps that an earlier job of the same command had a line for; they get another only for something
+    new.
     """
 
     layers: Mapping[dg.AssetKey, str]
     write: Callable[[str], None]
+    shown: set[str] = field(default_factory=set)
     failed_checks: list[str] = field(default_factory=list)
     warned_checks: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -96,7 +99,9 @@ class Progress:
         if step in self._assets:
             seconds = ended - self._step_started.get(step, ended)
             note = "" if self._new_batches[step] else "nothing new"
-            self.write(line(step, self._rows[step], seconds, note))
+            if not note or step not in self.shown:
+                self.write(line(step, self._rows[step], seconds, note))
+            self.shown.add(step)
         elif step == "run_context":
             self.write("  nothing is new since the last run: its tables and published file stand")
 

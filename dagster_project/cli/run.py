@@ -69,14 +69,15 @@ def run_nightly(settings: Settings, *, rebuild: bool = False) -> Progress:
     refuse_when_locked(settings)
     with open_instance(settings) as instance:
         fail_dead_runs(settings, instance)
+        shown: set[str] = set()
         if settings.file_sources() and has_new_files(settings):
             # Only landed data say which days there are, and a run must know its days when it starts.
-            execute(landing_definitions(settings), instance, "land_files", {})
+            shown |= execute(landing_definitions(settings), instance, "land_files", {}).shown
         if settings.api_sources():
             due = automation.yesterday(settings, datetime.now(UTC))
             last = automation.last_nightly_success(instance)
             days = automation.range_tags(*automation.nightly_range(due, last))
-            execute(landing_definitions(settings), instance, "land_crm", days)
+            shown |= execute(landing_definitions(settings), instance, "land_crm", days).shown
         as_of = newest_as_of(settings)
         if settings.as_of_is_manual:
             tags = {**automation.range_tags(as_of, as_of), automation.MANUAL_TAG: "true"}
@@ -84,7 +85,9 @@ def run_nightly(settings: Settings, *, rebuild: bool = False) -> Progress:
             last = automation.last_nightly_success(instance)
             tags = automation.range_tags(*automation.nightly_range(as_of, last))
         options = {"ops": {"run_context": {"config": {"rebuild": True}}}} if rebuild else {}
-        progress = execute(build_definitions(settings), instance, "nightly", tags, options)
+        definitions = build_definitions(settings)
+        progress = Progress(dbt_layers(definitions), write_line, shown)
+        execute(definitions, instance, "nightly", tags, options, progress)
         automation.prune_run_logs(settings.paths.dagster_home, datetime.now(UTC))
     return progress
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from dagster_project.extract.assets import GROUP, OWNER, RETRY, landing_key
 from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport, Status
+from dagster_project.extract.crm.api_report import EntityReport, Reconciled, Status
 from dagster_project.extract.crm.connectors import api_entities, connector_class
 from dagster_project.extract.crm.coverage import Span
 from dagster_project.extract.crm.protocol import EntitySpec, Reading
@@ -16,6 +16,8 @@ from dagster_project.settings import ApiSource, Settings
 
 API_KIND = "api"
 COMPLETE = "the_day_is_covered"
+AGREES = "every_history_ends_in_the_current_stage"
+_SAMPLE = 10
 
 _HOW = {
     Reading.WHOLE: "Read as a whole each time.",
@@ -70,7 +72,7 @@ def _source_assets(
             )
             for spec in entities
         ],
-        check_specs=[_check_spec(source, spec) for spec in entities],
+        check_specs=[check for spec in entities for check in _check_specs(source, spec)],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=RETRY,
@@ -128,14 +130,57 @@ def _results(
                                    *report.notes]) or None,
             metadata={"progress": report.progress},
         )  # fmt: skip
+    if (key, AGREES) in selected:
+        yield reconciliation_result(key, report.reconciled)
 
 
-def _check_spec(source: ApiSource, spec: EntitySpec) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
+def reconciliation_result(key: dg.AssetKey, found: Reconciled | None) -> dg.AssetCheckResult:
+    """Whether all histories end in the current stage, with counts and sample ids."""
+    if found is None:
+        return dg.AssetCheckResult(
+            check_name=AGREES,
+            asset_key=key,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="Nothing was compared: the histories are not landed yet.",
+        )
+    count = len(found.disagreeing)
+    texts = [
+        f"{count:,} of {found.deals:,} deals end in another stage than their record shows; "
+        "the ledger infers their last move"
+        if count
+        else "",
+        found.problem,
+    ]
+    return dg.AssetCheckResult(
+        check_name=AGREES,
+        asset_key=key,
+        passed=not count,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(text for text in texts if text) or None,
+        metadata={
+            "deals": found.deals,
+            "read again": found.read_again,
+            "disagreeing": count,
+            "such as": ", ".join(found.disagreeing[:_SAMPLE]) or "none",
+        },
+    )
+
+
+def _check_specs(source: ApiSource, spec: EntitySpec) -> Iterator[dg.AssetCheckSpec]:
+    key = landing_key(source.name, spec.name)
+    yield dg.AssetCheckSpec(
         COMPLETE,
-        asset=landing_key(source.name, spec.name),
+        asset=key,
         description="All changes up to the end of the run's days are landed, and nothing strange was seen.",
     )
+    telling = connector_class(source.type).TELLING
+    if telling is not None and telling.history == spec.name:
+        yield dg.AssetCheckSpec(
+            AGREES,
+            asset=key,
+            description="Every deal's history ends in the stage of its record; else both were read again.",
+        )
 
 
 def report_metadata(report: EntityReport) -> dict[str, dg.MetadataValue]:

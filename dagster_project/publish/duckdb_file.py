@@ -29,6 +29,12 @@ from dagster_project.publish.table_copy import (
     quoted_text,
     write_info,
 )
+from dagster_project.publish.table_macros import (
+    TableMacro,
+    create_table_macros,
+    read_table_macros,
+    try_table_macros,
+)
 from dagster_project.publish.versions import Versions, current_file
 from dagster_project.warehouse import Warehouse, WarehouseError, WarehouseMissing
 
@@ -96,8 +102,8 @@ def publish(
             refuse_full_disk(warehouse.path, versions)
             with versions.new() as number:
                 unfinished = versions.unfinished_path(number)
-                copies, absent = write_copy(warehouse, unfinished, tables, run, number, published_at)
-                verify_copy(warehouse, unfinished, copies)
+                copies, absent, macros = write_copy(warehouse, unfinished, tables, run, number, published_at)
+                verify_copy(warehouse, unfinished, copies, macros)
                 accepted = versions.accept(number)
                 link = versions.flip(number)
         except (PublishRefused, WarehouseMissing) as error:
@@ -127,10 +133,10 @@ def write_copy(
     run: PublishRun,
     number: int,
     published_at: datetime,
-) -> tuple[tuple[TableCopy, ...], tuple[str, ...]]:
+) -> tuple[tuple[TableCopy, ...], tuple[str, ...], tuple[TableMacro, ...]]:
     """Write `path` from one snapshot of the warehouse, checkpoint it and close it.
 
-    Returns the copies, `_publish` included, and the extra tables that do not exist yet.
+    Returns the copies, `_publish` included, the extra tables that do not exist yet, and the table macros.
     """
     copies: list[TableCopy] = []
     absent: list[str] = []
@@ -156,17 +162,22 @@ def write_copy(
             info.append((*about_table, run.run_id, run.as_of, published_at, run.definition_version, number))
             copies.append(copy)
         copies.append(write_info(connection, info, _CATALOG))
+        macros = read_table_macros(connection)
+        create_table_macros(connection, macros, _CATALOG)
         connection.commit()
         connection.execute(f"checkpoint {_CATALOG}")
         connection.execute(f"detach {_CATALOG}")
-    return tuple(copies), tuple(absent)
+    return tuple(copies), tuple(absent), macros
 
 
-def verify_copy(warehouse: Warehouse, path: Path, expected: Sequence[TableCopy]) -> None:
-    """Open the closed file read-only and read every value of it.
+def verify_copy(
+    warehouse: Warehouse, path: Path, expected: Sequence[TableCopy], macros: Sequence[TableMacro] = ()
+) -> None:
+    """Open the closed file read-only, read every value of it and call every macro.
 
     Raises:
-        PublishFailed: a write-ahead log was left, a table is missing, or rows differ from what was written.
+        PublishFailed: a write-ahead log was left, a table is missing, rows differ from what was written, or
+            a macro cannot be called.
     """
     wal = path.with_name(path.name + ".wal")
     if wal.exists():
@@ -187,6 +198,7 @@ def verify_copy(warehouse: Warehouse, path: Path, expected: Sequence[TableCopy])
                 raise PublishFailed(f"{copy.name} has {count} rows in the copy, {copy.rows} were written")
             if checksum != copy.checksum:
                 raise PublishFailed(f"{copy.name} reads back other values than were written")
+        try_table_macros(connection, macros)
     finally:
         connection.close()
 

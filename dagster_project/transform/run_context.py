@@ -42,6 +42,8 @@ COLUMNS = {
     "velocity_basis": "varchar",
     "win_rate_min_amount": "decimal(20,3)",
     "estimate_open_amounts": "boolean",
+    "coverage_scope": "varchar",
+    "coverage_include_past_due": "boolean",
     "definition_version": "varchar",
     "settings_json": "varchar",
     "data_as_of_warning": "varchar",
@@ -116,6 +118,8 @@ def run_context_row(
         "velocity_basis": metrics.velocity.basis,
         "win_rate_min_amount": metrics.win_rate.min_amount,
         "estimate_open_amounts": metrics.estimate_open_amounts_from_list_price,
+        "coverage_scope": metrics.coverage.scope,
+        "coverage_include_past_due": metrics.coverage.include_past_due,
         "definition_version": metrics.definition_version,
         "settings_json": json.dumps(
             {

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from small_business import Business
 
+from dagster_project.extract.crm.connectors import api_entities
 from dagster_project.extract.landing import Landing
+from tests.ledger.book import Book
+from tests.ledger.ledger_bench import LedgerBench, build_with_dbt
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +23,14 @@ def empty_landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def business(tmp_path: Path, empty_landing: Path) -> Business:
     shutil.copytree(empty_landing, tmp_path / "data" / "landing")
     return Business(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def hubspot_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerBench:
+    """Staging and ledger as dbt compiles them where HubSpot is among the sources."""
+    folder = tmp_path_factory.mktemp("hubspot-ledger")
+    for landing in ("landing", "empty_landing"):
+        Landing(folder / landing).ensure_empty_batches(api_entities())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STAGELEDGER_SOURCE_TYPES", "files,hubspot")
+        return build_with_dbt(Book(stages=()), folder)[1]

@@ -44,6 +44,8 @@ CONTEXT_DEFAULTS = {
     "cycle_from": "created",
     "velocity_basis": "closed",
     "estimate_open_amounts": False,
+    "coverage_scope": "all",
+    "coverage_include_past_due": True,
     "definition_version": "default",
     "settings_json": "{}",
 }
@@ -101,16 +103,26 @@ class LedgerBench:
         _fill_context(self._fast, Book(stages=()))
         Landing(empty_landing).ensure_empty_batches()
         for model in self._models:
-            if model.reads_landing:
+            # models of a CRM's staging read the time zone, too
+            if model.reads_landing or model.name == "stg_run_context":
                 sql = model.sql.replace(self._landing, str(empty_landing))
                 self._fast.execute(f"create table {model.relation} as {sql}")
         self._schemas = {
             name: self._fast.sql(f"select * from staging.{name}").to_arrow_table().schema for name in FILLED
         }
 
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The database in which `build` works."""
+        return self._fast
+
     def build_landed(self, book: Book, folder: Path, parts: int = 1) -> LedgerTables:
         """Land the book in a folder, each delivery in so many batches, and run all models on it."""
         land(book, folder, parts)
+        return self.build_folder(book, folder)
+
+    def build_folder(self, book: Book, folder: Path) -> LedgerTables:
+        """Run all models on what a landing holds, with the book's settings and runs."""
         connection = _new_warehouse()
         _fill_context(connection, book)
         for model in self._models:
@@ -162,21 +174,21 @@ def build_with_dbt(
         create_run_context(connection, book)
     run_dbt("run", database, folder / "landing", folder / "target", layers)
     tables = LedgerTables(duckdb.connect(str(database), read_only=True))
-    models = _compiled_models(folder / "target", layers)
+    models = compiled_models(folder / "target", layers)
     return tables, LedgerBench(models, folder / "landing", folder / "empty_landing")
 
 
 def run_dbt(
-    command: str, database: Path, landing: Path, target: Path, layers: Sequence[str] = LAYERS
+    command: str, database: Path, landing: Path, target: Path, select: Sequence[str] = LAYERS
 ) -> None:
-    """Run dbt on some layers in a process of its own, so that none of its connections stays here."""
+    """Run dbt on what is selected in a process of its own, so that none of its connections stays here."""
     environment = os.environ | {
         "STAGELEDGER_WAREHOUSE": str(database),
         "STAGELEDGER_LANDING": str(landing),
         "STAGELEDGER_THREADS": "1",
     }
     options = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT, "--target-path": target}
-    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *layers]
+    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *select]
     call += [str(part) for option in options.items() for part in option]
     call += ["--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-version-check"]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
@@ -220,12 +232,13 @@ def _new_warehouse() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _compiled_models(target: Path, layers: Sequence[str]) -> list[Model]:
+def compiled_models(target: Path, schemas: Sequence[str] = LAYERS) -> list[Model]:
+    """The models of these schemas with the SQL that dbt compiled into the target folder."""
     manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
     nodes = {
         key: node
         for key, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and node["schema"] in layers
+        if node["resource_type"] == "model" and node["schema"] in schemas and "compiled_code" in node
     }
     return [
         Model(

@@ -4,6 +4,7 @@ import pytest
 
 from tests.marts.marts_bench import Marts, build_marts
 from tests.marts.stage_cases import AS_OF, cases_book
+from tests.marts.waterfall_bench import WaterfallBench, compile_waterfall
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,8 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
         AS_OF,
         ["mart_pipeline_daily", "mart_stage_conversion", "mart_stage_durations"],
     )
+
+
+@pytest.fixture(scope="session")
+def waterfall_bench(tmp_path_factory: pytest.TempPathFactory) -> WaterfallBench:
+    return compile_waterfall(tmp_path_factory.mktemp("waterfall"))

@@ -117,6 +117,11 @@ def test_readiness_says_which_metrics_the_export_carries(export: LedgerTables) -
         "forecast in deals",
         "forecast in money",
         "loss_reason",
+        "amounts of the waterfall",
+        "waterfall by close date",
+        "slip_rate_start",
+        "as_created_amount",
+        "pipeline_coverage",
     }
     # o2 has no start; Bo has no region; the cycle starts at the stage entry; 70 % have an account
     assert by_status["degraded"] == {

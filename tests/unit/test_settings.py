@@ -135,6 +135,8 @@ def test_an_error_names_line_fault_and_remedy(
         ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
         ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
         ("metrics: {exclude: {owners: [u1]}}", 15, "no metric of this version uses"),
+        ("metrics: {coverage: {exclude_dead: true}}", 15, "no metric of this version uses"),
+        ("metrics: {coverage: {scope: qualified}}", 15, "needs metrics.qualified_stage"),
         ("metrics:\n  win_rate: {no_decision: excluded}", 16, "no metric of this version uses"),
         ("tables: {quota: q.csv}", 15, "did you mean 'quotas'"),
         ("tables: {quotas: {path: q.csv, columns: {period: P}}}", 15, "need the field 'amount'"),

@@ -21,6 +21,7 @@ from dagster_project.extract.crm.connectors import open_connector
 from dagster_project.extract.crm.coverage import LEFT, Coverage, Span, coverage
 from dagster_project.extract.crm.id_sweep import sweep
 from dagster_project.extract.crm.protocol import Connector, EntitySpec, Reading, Record, Window
+from dagster_project.extract.crm.reconciliation import reconcile
 from dagster_project.extract.daily_budget import Allowance, DailyBudget
 from dagster_project.extract.http import Usage
 from dagster_project.extract.inflight import InFlight, InUse
@@ -80,9 +81,14 @@ class Extraction:
             if self._stopped is not None:
                 raise self._stopped
             while self._land_next(spec, report):
+                pass
+            if report.batches:
                 report.status = Status.LANDED
             if spec.is_swept:
                 sweep(self, spec, report)
+            telling = self.connector.TELLING
+            if telling is not None and telling.history == spec.name:
+                report.reconciled = reconcile(self)
         except DailyQuotaExhausted as error:
             self._stopped = error
             report.status, report.reason = Status.PARTIAL, str(error)

@@ -18,12 +18,26 @@ class Status(Enum):
     FAILED = "failed"
 
 
+@dataclass(frozen=True)
+class Reconciled:
+    """How the current stages of so many `deals` agree with their histories.
+
+    `disagreeing`: ids of those that do not, also after `read_again` of them were read a second time;
+    `problem`: why not all could be.
+    """
+
+    deals: int
+    disagreeing: tuple[str, ...]
+    read_again: int = 0
+    problem: str = ""
+
+
 @dataclass
 class EntityReport:
     """One entity of one extraction. While it is PARTIAL, `done` of `total` records are read (None: unknown).
 
     `reason` says why it is PARTIAL, SKIPPED or FAILED; `is_passing`: trying again may help.
-    `notes` are warnings.
+    `notes` are warnings. `reconciled`: of the entity with the deals' moves, once it is landed.
     """
 
     entity: str
@@ -40,6 +54,7 @@ class EntityReport:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    reconciled: Reconciled | None = None
 
     @property
     def nights_left(self) -> int | None:

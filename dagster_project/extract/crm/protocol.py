@@ -89,11 +89,29 @@ class Watermark:
     covered_until: datetime
 
 
+@dataclass(frozen=True)
+class StageTelling:
+    """Where payloads tell stages, as DuckDB expressions over a landed row; reconciliation compares them.
+
+    `history`: the entity with the moves. `current_stage`: of a deal's payload. `deal_id`: of a row of the
+    history; `moves`: its list of structs (timestamp, value), text, in any order. `is_never_empty`: a deal has
+    at least one move, its first stage.
+    """
+
+    history: str
+    current_stage: str
+    moves: str
+    deal_id: str = "record_id"
+    is_never_empty: bool = False
+
+
 class Connector(ABC):
     """One account of a CRM. Made from its block in pipeline.yaml; must set `self.client`."""
 
     TITLE: ClassVar[str]
     ENTITIES: ClassVar[tuple[EntitySpec, ...]]
+    # None where a CRM has no history of its own.
+    TELLING: ClassVar[StageTelling | None] = None
     # How far back the next window reaches: changes that appear in the interface with a delay.
     LOOKBACK: ClassVar[timedelta] = timedelta(minutes=15)
     # How long before now a window ends: changes of this moment may not be readable yet.

@@ -2,6 +2,15 @@ with states as (
   select * from {{ ref('int_deal_states') }}
 ),
 
+-- the record and a removal can be late, too: known only after the night they belonged to
+late as (
+  select
+    deal_sk,
+    max(case when known_on > business_date then 1 else 0 end) = 1 as has_late_changes
+  from states
+  group by deal_sk
+),
+
 deals as (
   select
     deals.deal_sk,
@@ -9,9 +18,10 @@ deals as (
     deals.source_relation,
     deals.deal_id,
     deals.merged_into_deal_id,
-    coalesce(history.has_late_changes, false) as has_late_changes
+    coalesce(history.has_late_changes, false) or coalesce(late.has_late_changes, false) as has_late_changes
   from {{ ref('int_deals') }} as deals
   left join {{ ref('int_deal_history') }} as history on deals.deal_sk = history.deal_sk
+  left join late on deals.deal_sk = late.deal_sk
 ),
 
 spans as (

@@ -32,6 +32,8 @@ deal_counts as (
       ('deals_with_start', 'deals.started_on is not null'),
       ('deals_with_amount', 'deals.amount_base is not null'),
       ('deals_with_amount_history', "deals.amount_base is not null and deals.amount_asof_quality = 'history'"),
+      ('deals_with_close_date', 'deals.close_date is not null'),
+      ('deals_with_close_date_history', "deals.close_date is not null and deals.close_date_asof_quality = 'history'"),
       ('open_deals', "deals.status = 'open'"),
       ('open_with_start', "deals.status = 'open' and deals.started_on is not null"),
       ('open_with_amount', "deals.status = 'open' and deals.amount_base is not null"),
@@ -96,6 +98,15 @@ quarters as (
   group by history.source_relation
 ),
 
+quotas as (
+  select count(distinct quotas.period) as quarters_with_quota
+  from {{ ref('fct_quota') }} as quotas
+  inner join {{ ref('dim_date') }} as calendar
+    on quotas.period = calendar.quarter_label
+      and calendar.quarter_offset between 0 and 4
+  where quotas.period_type = 'quarter' and quotas.quota_amount is not null
+),
+
 final as (
   select
     deal_counts.*,
@@ -105,9 +116,11 @@ final as (
     coalesce(visit_counts.deals_with_dated_visit, 0) as deals_with_dated_visit,
     coalesce(visit_counts.deals_with_dated_first_stage, 0) as deals_with_dated_first_stage,
     coalesce(quarters.full_quarters, 0) as full_quarters,
+    quotas.quarters_with_quota,
     context.qualified_stage is not null as has_qualified_stage
   from deal_counts
   cross join context
+  cross join quotas
   left join first_stages on deal_counts.source_relation = first_stages.source_relation
   left join visit_counts on deal_counts.source_relation = visit_counts.source_relation
   left join quarters on deal_counts.source_relation = quarters.source_relation

@@ -67,6 +67,20 @@
   'missing': 'amount', 'so': 'what open deals will bring is forecast in deals, and money follows from the mean won deal', 'unlock': amount}) %}
 {%- do metrics.append({'mart': 'mart_loss_reasons', 'metric': 'loss_reason', 'covered': 'lost_with_reason', 'base': 'lost_deals', 'what': 'lost deals have a reason', 'ok': 0.8,
   'missing': 'lost_reason', 'so': 'why deals are lost cannot be said', 'unlock': 'Add the loss reason to the export (Salesforce: Loss Reason; HubSpot: Closed Lost Reason; Pipedrive: Lost reason), and require one in the CRM when a deal is lost.'}) %}
+{%- set amount_history = 'Export the history of the amount together with the stages, or keep delivering the deals every night: from then on it builds up by itself.' %}
+{%- set close_date_history = 'Export the history of the close date together with the stages, or keep delivering the deals every night: from then on it builds up by itself.' %}
+{%- do metrics.extend([
+  {'mart': 'mart_pipeline_waterfall', 'metric': 'amounts of the waterfall', 'covered': 'deals_with_amount_history', 'base': 'deals_with_amount', 'what': 'amounts have a history', 'ok': 0.8,
+    'missing': 'stage_history.amount', 'so': 'read the waterfall in deals', 'unlock': amount_history},
+  {'mart': 'mart_pipeline_waterfall', 'metric': 'waterfall by close date', 'covered': 'deals_with_close_date_history', 'base': 'deals_with_close_date', 'what': 'close dates have a history', 'ok': 0.8,
+    'missing': 'stage_history.close_date', 'so': 'which deals were pushed or pulled is unknown, so read the rolling waterfall', 'unlock': close_date_history},
+  {'mart': 'mart_close_date_slippage', 'metric': 'slip_rate_start', 'covered': 'deals_with_close_date_history', 'base': 'deals_with_close_date', 'what': 'close dates have a history', 'ok': 0.8,
+    'missing': 'stage_history.close_date', 'so': 'which deals slipped cannot be said', 'unlock': close_date_history},
+  {'mart': 'mart_pipeline_generation', 'metric': 'as_created_amount', 'covered': 'deals_with_amount_history', 'base': 'deals_with_amount', 'what': 'amounts have a history', 'ok': 0.8,
+    'missing': 'stage_history.amount', 'so': 'what new pipeline was worth when it came in is unknown', 'unlock': amount_history},
+  {'mart': 'mart_pipeline_coverage', 'metric': 'pipeline_coverage', 'covered': 'quarters_with_quota', 'base': '5', 'what': 'quarters from this one on have a quota', 'ok': 0.2,
+    'missing': 'tables.quotas', 'so': 'what is left to get is unknown', 'unlock': 'Name a file of quotas (period, segment_type, segment, amount, currency) under tables: quotas.'},
+]) %}
 with context as (
   select * from {{ ref('stg_run_context') }}
 ),

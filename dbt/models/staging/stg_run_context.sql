@@ -35,6 +35,8 @@ final as (
     runs.velocity_basis,
     cast(runs.win_rate_min_amount as decimal(20, 3)) as win_rate_min_amount,
     runs.estimate_open_amounts,
+    runs.coverage_scope,
+    runs.coverage_include_past_due,
     runs.definition_version,
     runs.settings_json,
     runs.data_as_of_warning

@@ -1,0 +1,332 @@
+"""A HubSpot account over HTTP on 127.0.0.1: its paging, limits, headers, errors and moods, for all versions.
+
+`faults`: number of a request (from 1) → what happens to it: (status, headers, body), "reset" or "truncated".
+`always`: asked for each path. `before`: called with the number and path of each request.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.simulators.hubspot_answers import matches, picked, shown, sort_key
+from tests.simulators.hubspot_portal import TYPES, Portal, Thing, text
+
+TOKEN = "pat-eu1-canary-5f0c2d"
+LONGEST_ADDRESS = 16_000
+MOST_RESULTS = 10_000
+_DATED = r"(?:/crm/objects/(?P<dated>\d{4}-\d{2})|/crm/v3/objects)"
+_OBJECTS = re.compile(_DATED + r"/(?P<kind>[\w-]+)(?P<what>/search|/batch/read|/\d+)?")
+_ASSOCIATIONS = re.compile(
+    r"/crm/(?:associations/\d{4}-\d{2}|v4/associations)/(?P<kind>[\w-]+)/(?P<to>[\w-]+)/batch/read"
+)
+_PROPERTIES = re.compile(r"/crm/(?:properties/\d{4}-\d{2}|v3/properties)/(?P<kind>[\w-]+)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    at: float
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the address."""
+        return {name: ",".join(values) for name, values in parse_qs(urlsplit(self.path).query).items()}
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether the recycle bin is asked for."""
+        return self.query.get("archived", "").lower() == "true"
+
+
+class Refusal(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, status: int, message: str, category: str = "VALIDATION_ERROR", **more: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        body = {"status": "error", "message": message, "category": category, **more}
+        self.body = {**body, "correlationId": str(uuid.uuid4())}
+
+
+class HubSpotServer:
+    """Serves one portal. `daily`: requests that a day allows; `burst`: those of ten seconds."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.asked: list[Asked] = []
+        self.answers: list[tuple[Asked, int, Any]] = []
+        self.keeps_answers = False
+        self.faults: dict[int, Any] = {}
+        self.always: Callable[[str], Any] | None = None
+        self.before: Callable[[int, str], None] = lambda number, path: None
+        self.refused_scopes: tuple[str, ...] = ()
+        self.daily = 250_000
+        self.burst = 100
+        self.spent_today = 0
+        self.defects: list[BaseException] = []
+        self._lock = threading.RLock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                outer._serve(self)
+
+            do_POST = do_GET  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._http.handle_error = lambda request, address: self._note_defect()  # type: ignore[method-assign]
+        self.address = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _note_defect(self) -> None:
+        # A client that was killed is none.
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, ConnectionError):
+            self.defects.append(error)
+
+    def paths(self, part: str = "") -> list[str]:
+        """The paths asked for so far that hold a part."""
+        return [asked.path for asked in self.asked if part in asked.path]
+
+    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+        raw = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        body = json.loads(raw) if raw else None
+        asked = Asked(time.monotonic(), handler.command, handler.path, dict(handler.headers), body)
+        with self._lock:
+            self.asked.append(asked)
+            self.spent_today += 1
+            number = len(self.asked)
+        self.before(number, handler.path)
+        fault = self.faults.pop(number, None) or (self.always(handler.path) if self.always else None)
+        if fault == "reset":
+            handler.connection.close()
+            handler.close_connection = True
+            return
+        status, headers, answer = fault if isinstance(fault, tuple) else self._answer(asked)
+        self._reply(handler, status, headers, answer, is_cut=fault == "truncated")
+        if self.keeps_answers:
+            self.answers.append((asked, status, answer))
+
+    def _reply(
+        self,
+        handler: BaseHTTPRequestHandler,
+        status: int,
+        headers: Mapping[str, str],
+        answer: Any,
+        is_cut: bool,
+    ) -> None:
+        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        handler.send_response_only(status)
+        told = {"Date": format_datetime(self.portal.clock(), usegmt=True), "Content-Type": "application/json"}
+        for name, value in (told | dict(headers)).items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(raw)))
+        handler.end_headers()
+        handler.wfile.write(raw[: len(raw) // 2] if is_cut else raw)
+        if is_cut:
+            handler.close_connection = True
+
+    def _answer(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
+        path = urlsplit(asked.path).path
+        headers = self._limits(path)
+        try:
+            with self._lock:
+                return self._route(asked, path, headers)
+        except Refusal as refusal:
+            return refusal.status, headers, refusal.body
+
+    def _limits(self, path: str) -> dict[str, str]:
+        """The rate headers; answers of the search have none."""
+        if path.endswith("/search"):
+            return {}
+        recent = sum(1 for asked in self.asked[-self.burst :] if time.monotonic() - asked.at < 10)
+        return {
+            "X-HubSpot-RateLimit-Max": str(self.burst),
+            "X-HubSpot-RateLimit-Remaining": str(max(0, self.burst - recent)),
+            "X-HubSpot-RateLimit-Interval-Milliseconds": "10000",
+            "X-HubSpot-RateLimit-Daily": str(self.daily),
+            "X-HubSpot-RateLimit-Daily-Remaining": str(max(0, self.daily - self.spent_today)),
+        }
+
+    def _route(self, asked: Asked, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
+        if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise Refusal(401, "Authentication credentials not found", "INVALID_AUTHENTICATION")
+        if len(asked.path) > LONGEST_ADDRESS:
+            raise Refusal(414, "URI Too Long")
+        if self.spent_today > self.daily:
+            raise Refusal(429, "You have reached your daily limit.", "RATE_LIMITS", policyName="DAILY")
+        for part in self.refused_scopes:
+            if part in path:
+                raise Refusal(403, "This app hasn't been granted all required scopes.", "MISSING_SCOPES")
+        if found := _OBJECTS.fullmatch(path):
+            kind = TYPES.get(found["kind"], found["kind"])
+            what = found["what"] or ""
+            if what == "/search":
+                return 200, headers, self._search(kind, asked.body)
+            if what == "/batch/read":
+                is_archived = asked.is_archived
+                return (*self._batch(kind, asked.body, is_archived, headers),)
+            if what:
+                thing = self.portal.find(kind, what[1:], archived=asked.is_archived)
+                if thing is None:
+                    raise Refusal(404, "resource not found", "OBJECT_NOT_FOUND")
+                return 200, headers, shown(thing, _names(asked, "properties"), (), ())
+            return 200, headers, self._list(kind, asked)
+        if found := _ASSOCIATIONS.fullmatch(path):
+            return (*self._associations(found["kind"], found["to"], asked.body, headers),)
+        if found := _PROPERTIES.fullmatch(path):
+            return 200, headers, {"results": self._properties(TYPES.get(found["kind"], found["kind"]))}
+        if re.fullmatch(r"/crm/(pipelines/\d{4}-\d{2}|v3/pipelines)/(deals|0-3)", path):
+            return 200, headers, {"results": self.portal.pipelines}
+        if re.fullmatch(r"/crm/(owners/\d{4}-\d{2}|v3/owners/?)", path):
+            return 200, headers, self._owners(asked)
+        if re.fullmatch(r"/settings/(currencies/2026-03|v3/currencies)/company-currency", path):
+            if self.portal.company_currency is None:
+                raise Refusal(404, "no such feature", "OBJECT_NOT_FOUND")
+            created = "2020-01-01T00:00:00Z"
+            return 200, headers, {"id": self.portal.company_currency, "createdAt": created}
+        raise Refusal(404, f"no handler for {path}", "NOT_FOUND")
+
+    def _list(self, kind: str, asked: Asked) -> dict[str, Any]:
+        query = asked.query
+        with_history = _names(asked, "propertiesWithHistory")
+        limit = int(query.get("limit", 10))
+        if limit > (50 if with_history else 100):
+            raise Refusal(400, f"limit {limit} is too large")
+        things = self.portal.living(kind, archived=asked.is_archived)
+        rest = [thing for thing in things if int(thing.id) > int(query.get("after", 0))]
+        wanted = [TYPES.get(name, name) for name in _names(asked, "associations")]
+        page = [shown(t, _names(asked, "properties"), with_history, wanted) for t in rest[:limit]]
+        if len(rest) <= limit:
+            return {"results": page}
+        after = rest[limit - 1].id
+        return {
+            "results": page,
+            "paging": {"next": {"after": after, "link": f"{self.address}?after={after}"}},
+        }
+
+    def _search(self, kind: str, body: Any) -> dict[str, Any]:
+        missing = {"filterGroups", "sorts", "properties", "limit", "after"} - set(body)
+        limit, start = int(body.get("limit", 10)), int(body.get("after") or 0)
+        if missing or limit > 200 or start + limit > MOST_RESULTS:
+            raise Refusal(400, f"limit {limit} after {start}, missing {sorted(missing)}")
+        found = [pair for pair in self.portal.index(kind) if matches(pair[1], body["filterGroups"])]
+        for order in reversed(body["sorts"]):
+            name = order["propertyName"]
+            found.sort(
+                key=lambda pair: sort_key(pair[1].get(name)), reverse=order["direction"] != "ASCENDING"
+            )
+        page = [
+            {**shown(thing, (), (), ()), "properties": picked(values, body["properties"])}
+            for thing, values in found[start : start + limit]
+        ]
+        answer: dict[str, Any] = {"total": len(found), "results": page}
+        if start + limit < len(found):
+            answer["paging"] = {"next": {"after": str(start + limit)}}
+        return answer
+
+    def _batch(
+        self, kind: str, body: Any, is_archived: bool, headers: dict[str, str]
+    ) -> tuple[int, dict[str, str], Any]:
+        ids = [one["id"] for one in body["inputs"]]
+        if len(ids) > (50 if body["propertiesWithHistory"] else 100):
+            raise Refusal(400, f"{len(ids)} inputs are too many")
+        found: dict[str, Thing] = {}
+        gone = []
+        for record_id in ids:
+            thing = self.portal.find(kind, record_id, archived=is_archived)
+            if thing is None:
+                gone.append(record_id)
+            else:
+                found[thing.id] = thing
+        found_now = [
+            shown(thing, body["properties"], body["propertiesWithHistory"], ()) for thing in found.values()
+        ]
+        return self._batch_answer(found_now, gone, headers, "OBJECT_NOT_FOUND")
+
+    def _associations(
+        self, kind: str, to: str, body: Any, headers: dict[str, str]
+    ) -> tuple[int, dict[str, str], Any]:
+        if len(body["inputs"]) > 1000:
+            raise Refusal(400, "too many inputs")
+        to_kind, linked, without = TYPES.get(to, to), [], []
+        for one in body["inputs"]:
+            thing = self.portal.find(TYPES.get(kind, kind), one["id"])
+            links = thing.associations.get(to_kind, []) if thing else []
+            if not links:
+                without.append(one["id"])
+                continue
+            by_id: dict[str, list[dict[str, Any]]] = {}
+            for to_id, type_id in links:
+                by_id.setdefault(to_id, []).append({"category": "HUBSPOT_DEFINED", "typeId": type_id})
+            told = [{"toObjectId": to_id, "associationTypes": types} for to_id, types in by_id.items()]
+            linked.append({"from": {"id": one["id"]}, "to": told})
+        return self._batch_answer(linked, without, headers, "crm.associations.NO_ASSOCIATIONS_FOUND")
+
+    def _batch_answer(
+        self, results: list[Any], gone: list[str], headers: dict[str, str], why: str
+    ) -> tuple[int, dict[str, str], Any]:
+        now = text(self.portal.clock())
+        answer: dict[str, Any] = {
+            "status": "COMPLETE",
+            "results": results,
+            "startedAt": now,
+            "completedAt": now,
+        }
+        if not gone:
+            return 200, headers, answer
+        error = {
+            "status": "error", "category": "OBJECT_NOT_FOUND", "message": f"{why}: {', '.join(gone)}",
+            "context": {"ids": gone}, "errors": [], "links": {},
+        }  # fmt: skip
+        return 207, headers, answer | {"numErrors": len(gone), "errors": [error]}
+
+    def _properties(self, kind: str) -> list[dict[str, Any]]:
+        plain = {
+            "label": "",
+            "description": "",
+            "groupName": "dealinformation",
+            "fieldType": "text",
+            "options": [],
+        }
+        return [{**plain, "name": name, "type": told} for name, told in self.portal.types[kind].items()]
+
+    def _owners(self, asked: Asked) -> dict[str, Any]:
+        is_archive, limit = asked.is_archived, int(asked.query.get("limit", 100))
+        owners = [owner for owner in self.portal.owners if owner["archived"] is is_archive]
+        start = int(asked.query.get("after", 0))
+        answer: dict[str, Any] = {"results": owners[start : start + limit]}
+        if start + limit < len(owners):
+            answer["paging"] = {"next": {"after": str(start + limit)}}
+        return answer
+
+
+def _names(asked: Asked, key: str) -> list[str]:
+    return [name for name in asked.query.get(key, "").split(",") if name]
