@@ -18,13 +18,14 @@ TESTS ?= tests
 
 VENV := .venv
 BIN := $(VENV)/bin
+TRYTON_VENV := .venv-tryton
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs test lint format lock bench clean
+.PHONY: help run dev backfill status connect check check-config docs test test-tryton lint format lock bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -56,6 +57,9 @@ docs: $(VENV)/.installed ## write the dbt documentation as one page into the dat
 test: $(VENV)/.installed-dev ## run all tests; TESTS=tests/unit for some
 	@$(BIN)/python -m pytest $(TESTS)
 
+test-tryton: $(VENV)/.installed-dev $(TRYTON_VENV)/.installed ## test against a real CRM: Tryton, in an environment of its own
+	@STAGELEDGER_TRYTON=$(TRYTON_VENV) $(BIN)/python -m pytest tests/tryton
+
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -75,7 +79,7 @@ lock: $(VENV)/.installed ## resolve both requirement locks anew from pyproject.t
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TRYTON_VENV) .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
@@ -103,6 +107,12 @@ $(VENV)/.created:
 	fi; \
 	echo "Making $(VENV) with $$("$$found" -V)"; \
 	"$$found" -m venv $(VENV)
+	@touch $@
+
+$(TRYTON_VENV)/.installed: tests/tryton/requirements.txt $(VENV)/.created
+	@echo "Making $(TRYTON_VENV) (about a minute the first time)"
+	@$(BIN)/python -m venv --clear $(TRYTON_VENV)
+	@$(TRYTON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/tryton/requirements.txt
 	@touch $@
 
 # uv comes from the lock itself. It does not read pip's settings, so the index that pip would use is handed

@@ -48,11 +48,15 @@ def extract(
 
 
 def rows(landing: Path, entity: str) -> list[dict[str, Any]]:
-    """All landed rows of an entity, batch by batch, with parsed payloads."""
+    """All landed rows of an entity, batch by batch. `payload` is parsed; `text` has its keys in order.
+
+    A server gives the keys of an object in an order of its own, another one after each start.
+    """
     return [
-        {**row, "payload": json.loads(row["payload"]), "text": row["payload"]}
+        {**row, "payload": payload, "text": json.dumps(payload, sort_keys=True)}
         for batch in Landing(landing).batches("erp", entity)
         for row in pq.read_table(batch.folder / PART).to_pylist()
+        if (payload := json.loads(row["payload"]))
     ]
 
 
