@@ -160,7 +160,9 @@ def build_with_dbt(book: Book, folder: Path) -> tuple[LedgerTables, LedgerBench]
     return tables, LedgerBench(models, folder / "landing", folder / "empty_landing")
 
 
-def run_dbt(command: str, database: Path, landing: Path, target: Path) -> None:
+def run_dbt(
+    command: str, database: Path, landing: Path, target: Path, select: Sequence[str] = ("staging", "ledger")
+) -> None:
     """Run dbt on staging and ledger in a process of its own, so that none of its connections stays here."""
     environment = os.environ | {
         "STAGELEDGER_WAREHOUSE": str(database),
@@ -168,7 +170,7 @@ def run_dbt(command: str, database: Path, landing: Path, target: Path) -> None:
         "STAGELEDGER_THREADS": "1",
     }
     options = {"--project-dir": DBT_PROJECT, "--profiles-dir": DBT_PROJECT, "--target-path": target}
-    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", "staging", "ledger"]
+    call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *select]
     call += [str(part) for option in options.items() for part in option]
     call += ["--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-version-check"]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
