@@ -322,6 +322,12 @@ def test_a_missing_scope_is_named_and_stops_only_what_needs_it(bench: HubSpotBen
     assert failed.status is Status.FAILED and "crm.objects.deals.read" in failed.reason
 
 
+def test_without_the_right_to_property_names_deals_are_landed_all_the_same(bench: HubSpotBench) -> None:
+    bench.deals(2)
+    bench.server.refused_scopes = ("/properties/",)
+    assert bench.run(entities=["deals"])["deals"].status is Status.LANDED
+
+
 def test_deals_that_vanish_without_a_trace_get_a_tombstone_within_a_week(bench: HubSpotBench) -> None:
     bench.deals(130)
     bench.run()
