@@ -42,9 +42,9 @@ from tests.ledger.ledger_bench import (
     DBT_PROJECT,
     LedgerTables,
     Model,
-    _compiled_models,
     _fill_context,
     _new_warehouse,
+    compiled_models,
     create_run_context,
 )
 from tests.simulators.pipedrive_bench import pipedrive_source
@@ -79,7 +79,7 @@ class VendorLedger:
         with duckdb.connect(str(self._database)) as connection:
             create_run_context(connection, book)
         self._dbt("run", "staging", "ledger")
-        self._models = _compiled_models(self._target)
+        self._models = compiled_models(self._target)
         self._dbt("test", "staging.pipedrive")
         return LedgerTables(duckdb.connect(str(self._database), read_only=True))
 
@@ -87,7 +87,7 @@ class VendorLedger:
         """Let dbt compile the SQL for `build`, without running it."""
         self._landing = str(self._target.parent / "landing")
         self._dbt("compile", "staging", "ledger")
-        self._models = _compiled_models(self._target)
+        self._models = compiled_models(self._target)
 
     def build(self, landing: Path, book: Book) -> LedgerTables:
         """Run the compiled SQL on another landing, in memory."""

@@ -27,7 +27,7 @@ from dagster_project.transform.dbt_runner import dbt_environment
 from tests.extract.salesforce_bench import SOURCE
 from tests.ledger.book import Book, Run
 from tests.ledger.book import Settings as BookSettings
-from tests.ledger.ledger_bench import LedgerBench, LedgerTables, _compiled_models, create_run_context, run_dbt
+from tests.ledger.ledger_bench import LedgerBench, LedgerTables, compiled_models, create_run_context, run_dbt
 from tests.simulators.salesforce_crm import SalesforceCrm
 from tests.simulators.salesforce_server import CLIENT_ID, CLIENT_SECRET, SalesforceServer
 
@@ -119,4 +119,4 @@ def build(folder: Path, settings: Settings, book: Book) -> tuple[LedgerTables, L
     with mock.patch.dict(os.environ, types):
         run_dbt("run", database, landing, folder / "target")
     tables = LedgerTables(duckdb.connect(str(database), read_only=True))
-    return tables, LedgerBench(_compiled_models(folder / "target"), landing, empty)
+    return tables, LedgerBench(compiled_models(folder / "target"), landing, empty)
