@@ -14,6 +14,7 @@ from dagster_project.source_settings import StageLine, source_name
 CONNECTORS: dict[str, str] = {
     "hubspot": "dagster_project.extract.crm.hubspot:HubSpotConnector",
     "pipedrive": "dagster_project.extract.crm.pipedrive:PipedriveConnector",
+    "salesforce": "dagster_project.extract.crm.salesforce:SalesforceConnector",
     "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
 }
 

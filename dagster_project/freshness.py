@@ -68,5 +68,5 @@ def due_day(settings: Settings, now: datetime) -> date:
     day = local.date() - timedelta(days=1 if local.hour >= DUE_HOUR else 2)
     while day.isoweekday() > 5:
         day -= timedelta(days=1)
-    fixed = [source.data_as_of for source in settings.sources if source.data_as_of]
+    fixed = [told for source in settings.sources if (told := getattr(source, "data_as_of", None))]
     return min([day, *fixed])

@@ -172,6 +172,12 @@ class Settings(Section):
     threads: int = Field(2, ge=1)
     as_of_is_manual: bool = False
 
+    def memory_share(self, share: float) -> str:
+        """A share of `memory_limit`, for a step that others stand beside in the same process."""
+        amount = self.memory_limit.rstrip("GMiB ")
+        unit = self.memory_limit.removeprefix(amount).strip()
+        return f"{share * float(amount):g}{unit}"
+
     @property
     def facts(self) -> BusinessFacts:
         """The facts of `tables:` as one more source."""

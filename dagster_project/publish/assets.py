@@ -13,6 +13,8 @@ from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
 PUBLISHED_MARTS_KEY = dg.AssetKey("published_marts")
+# Copying needs little; more would only be kept as a cache, beside what the process holds from the build.
+MEMORY_SHARE = 0.4
 
 _DESCRIPTION = """The file that BI tools open: `published/marts.duckdb`.
 
@@ -59,7 +61,8 @@ def publish_settings(
         PublishFailed: writing or checking the copy failed.
         RunLocked: another run is writing.
     """
-    warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+    memory = settings.memory_share(MEMORY_SHARE)
+    warehouse = Warehouse(settings.paths.warehouse, memory, settings.threads)
     with run_lock.hold(settings.paths.run_lock, run_id, "publishing"):
         build = read_build_state(warehouse)
         result = publish(

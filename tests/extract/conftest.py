@@ -26,11 +26,16 @@ def business(tmp_path: Path, empty_landing: Path) -> Business:
 
 
 @pytest.fixture(scope="session")
-def hubspot_ledger(tmp_path_factory: pytest.TempPathFactory) -> LedgerBench:
-    """Staging and ledger as dbt compiles them where HubSpot is among the sources."""
+def hubspot_build(tmp_path_factory: pytest.TempPathFactory) -> tuple[LedgerBench, Path]:
+    """Staging and ledger as dbt builds them where HubSpot is among the sources, and their folder."""
     folder = tmp_path_factory.mktemp("hubspot-ledger")
     for landing in ("landing", "empty_landing"):
         Landing(folder / landing).ensure_empty_batches(api_entities())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STAGELEDGER_SOURCE_TYPES", "files,hubspot")
-        return build_with_dbt(Book(stages=()), folder)[1]
+        return build_with_dbt(Book(stages=()), folder)[1], folder
+
+
+@pytest.fixture(scope="session")
+def hubspot_ledger(hubspot_build: tuple[LedgerBench, Path]) -> LedgerBench:
+    return hubspot_build[0]

@@ -12,7 +12,7 @@ from dagster_project.extract.landing import Landing
 from tests.extract.api_bench import DAY
 from tests.extract.hubspot_bench import NIGHT, HubSpotBench, pipeline
 from tests.ledger.book import Book, Run, Settings
-from tests.ledger.ledger_bench import LedgerBench, LedgerTables
+from tests.ledger.ledger_bench import LedgerBench, LedgerTables, run_dbt
 
 ZONE = "Europe/Amsterdam"
 STAGES = [("new", "false", "0.2"), ("quote", "false", "0.5"), ("won", "true", "1.0"), ("lost", "true", "0.0")]
@@ -47,6 +47,15 @@ def moves(tables: LedgerTables, deal: str) -> list[tuple]:
 
 def naive(at: datetime) -> datetime:
     return at.replace(tzinfo=None)
+
+
+@pytest.mark.slow
+def test_the_models_pass_their_own_unit_and_data_tests(
+    hubspot_build: tuple[LedgerBench, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGELEDGER_SOURCE_TYPES", "files,hubspot")
+    folder = hubspot_build[1]
+    run_dbt("test", folder / "warehouse.duckdb", folder / "landing", folder / "target", ["staging.hubspot"])
 
 
 def test_a_stage_that_is_entered_again_is_visited_twice(

@@ -1,18 +1,22 @@
 """A history that does not end in the current stage: read again, and told if that does not help."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from dagster_project.extract.api_assets import AGREES, reconciliation_result
+from dagster_project import automation
+from dagster_project.definitions import landing_definitions
+from dagster_project.extract.api_assets import AGREES, COMPLETE, reconciliation_result
 from dagster_project.extract.crm import reconciliation
 from dagster_project.extract.crm.api_report import Reconciled
+from dagster_project.settings import load_settings
 from tests.extract.api_bench import DAY
 from tests.extract.hubspot_bench import NIGHT, HubSpotBench
+from tests.simulators.hubspot_server import TOKEN
 
 TODAY = DAY + NIGHT
 
@@ -125,6 +129,36 @@ def test_only_so_many_are_asked_for_again_in_one_night(
         bench.portal.things["deals"][deal].history["dealstage"] = []
     assert reconciled(bench) == Reconciled(5, ("1", "2", "3"), read_again=2)
     assert reconciled(bench, bench.next_night()).read_again == 1
+
+
+@pytest.mark.slow
+def test_dagster_shows_the_check_beside_the_histories(tmp_path: Path) -> None:
+    bench = HubSpotBench(tmp_path / "unused")
+    bench.portal.clock = lambda: datetime.now(UTC)
+    bench.deals(30, datetime.now(UTC) - timedelta(days=9))
+    bench.deal(4, datetime.now(UTC) - timedelta(days=5), "quote")
+    forget_last_move(bench, "4")
+    config = tmp_path / "pipeline.yaml"
+    config.write_text(
+        "business: {name: Example, time_zone: UTC, currency: EUR, history_start: 2026-01-01}\n"
+        f"sources: [{{name: hq, type: hubspot, token: '${{T}}', base_url: '{bench.server.address}'}}]\n"
+    )
+    settings = load_settings(config, tmp_path / "data", {"T": TOKEN})
+    yesterday = automation.yesterday(settings, datetime.now(UTC))
+    job = landing_definitions(settings).resolve_job_def("land_crm")
+    with dg.instance_for_test() as instance:
+        result = job.execute_in_process(instance=instance, tags=automation.range_tags(yesterday, yesterday))
+        told = "".join(str(event) for event in instance.all_logs(result.run_id))
+    bench.server.close()
+    checks = {
+        (check.asset_key.path[-1], check.check_name): check for check in result.get_asset_check_evaluations()
+    }
+    assert checks["deals", COMPLETE].passed
+    found = checks["deal_history", AGREES]
+    assert not found.passed and "1 of 30 deals end in another stage" in (found.description or "")
+    assert found.metadata["such as"].value == "4"
+    assert [key for key, _ in checks if key == "deal_history"] == ["deal_history"] * 2
+    assert TOKEN not in told
 
 
 def test_the_check_warns_with_counts_and_samples() -> None:

@@ -42,9 +42,9 @@ from tests.ledger.ledger_bench import (
     DBT_PROJECT,
     LedgerTables,
     Model,
-    _compiled_models,
     _fill_context,
     _new_warehouse,
+    compiled_models,
     create_run_context,
 )
 from tests.simulators.pipedrive_bench import pipedrive_source
@@ -79,13 +79,20 @@ class VendorLedger:
         with duckdb.connect(str(self._database)) as connection:
             create_run_context(connection, book)
         self._dbt("run", "staging", "ledger")
-        self._models = _compiled_models(self._target)
+        self._models = compiled_models(self._target)
         self._dbt("test", "staging.pipedrive")
         return LedgerTables(duckdb.connect(str(self._database), read_only=True))
+
+    def compile(self) -> None:
+        """Let dbt compile the SQL for `build`, without running it."""
+        self._landing = str(self._target.parent / "landing")
+        self._dbt("compile", "staging", "ledger")
+        self._models = compiled_models(self._target)
 
     def build(self, landing: Path, book: Book) -> LedgerTables:
         """Run the compiled SQL on another landing, in memory."""
         models = {model.name: model for model in self._models}
+        Landing(landing).ensure_empty_batches(api_entities())
         connection = _new_warehouse()
         _fill_context(connection, book)
         for name in TopologicalSorter({m.name: set(m.parents) for m in models.values()}).static_order():

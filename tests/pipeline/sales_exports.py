@@ -200,13 +200,13 @@ class MartsBench:
         create_run_context(connection, book)
         for schema in ("staging", "ledger", "marts"):
             connection.execute(f"create schema {schema}")
-        for node in self._compiled_models():
+        for node in self.compiled_models():
             kind = "view" if node["config"]["materialized"] == "view" else "table"
             sql = node["compiled_code"].replace(str(self._landing), str(folder))
             connection.execute(f"create {kind} {node['relation_name']} as {sql}")
         return LedgerTables(connection)
 
-    def _compiled_models(self) -> list[dict[str, Any]]:
+    def compiled_models(self) -> list[dict[str, Any]]:
         manifest = json.loads((self._folder / "target" / "manifest.json").read_text(encoding="utf-8"))
         models = {
             key: node

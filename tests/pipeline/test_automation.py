@@ -119,6 +119,7 @@ def test_an_export_that_does_not_grow_is_never_late() -> None:
     now = datetime(2026, 3, 31, 12, tzinfo=UTC)
     assert freshness.due_day(business("latest", date(2017, 12, 31)), now) == date(2017, 12, 31)
     assert freshness.due_day(business(date(2025, 6, 30)), now) == date(2025, 6, 30)
+    assert freshness.due_day(business("latest", None), now) == date(2026, 3, 30)
 
 
 def test_partitions_are_business_days_from_the_start_of_history_and_include_today() -> None:

@@ -91,7 +91,7 @@ class PipedriveServer:
             return
         with self._lock:
             status, headers, body = fault if isinstance(fault, tuple) else self._answer(handler)
-        raw = body if isinstance(body, bytes) else _json(body)
+        raw = body if isinstance(body, bytes) else as_json(body)
         handler.send_response_only(status)
         handler.send_header("Date", format_datetime(self.clock(), usegmt=True))
         for name, value in headers.items():
@@ -244,7 +244,7 @@ def _page(
     return {"success": True, "data": page, "additional_data": {"next_cursor": following}}
 
 
-def _json(body: Any) -> bytes:
+def as_json(body: Any) -> bytes:
     """JSON in which a Decimal is a number with all its digits."""
     text = json.dumps(body, default=lambda value: f"<{value}>" if isinstance(value, Decimal) else str(value))
     return text.replace('"<', "").replace('>"', "").encode()

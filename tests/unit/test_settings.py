@@ -106,7 +106,6 @@ def test_a_manual_day_that_is_no_date_is_refused(tmp_path: Path) -> None:
             10,
             "name of a column, or {value: X}",
         ),
-        ("type: files", "type: hubspot", 7, "not in this version"),
         ("type: files", "type: fils", 7, "allowed: files"),
         ("type: files\n", "type: files\n    token: abc\n", 8, "${SOURCES_TOKEN}"),
         ("name: export", "name: business", 6, "cannot name a source"),

@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 READER_VERSION = 3
 # Scratch and batches together, as a multiple of the bytes to read.
 _SPACE_FACTOR = 3
+# What the database may take of the memory; the rest is for the rows on their way into it.
+_SHARE_OF_DATABASE = 0.55
 
 
 class ExtractError(Exception):
@@ -211,8 +213,9 @@ def _extract_file(run: FilePass, loader: Loader, look: Look, member: Member, fin
         return replace(before, file=name, status="unchanged")
     run.landing.require_space(_SPACE_FACTOR * member.path.stat().st_size)
     settings = run.settings
+    memory = settings.memory_share(_SHARE_OF_DATABASE)
     try:
-        with scratch_database(run.landing.root, settings.memory_limit, settings.threads) as connection:
+        with scratch_database(run.landing.root, memory, settings.threads) as connection:
             scratch = loader.load(member, connection)
             if has_changed(look):
                 raise FileUnfinished("changed while it was read")

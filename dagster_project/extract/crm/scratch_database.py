@@ -1,6 +1,5 @@
 """The database on disk in which the rows of one file are judged before they land."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ import duckdb
 from dagster_project.extract.crm.scratch import literal
 from dagster_project.extract.inflight import InFlight
 
-_SHARE_OF_DATABASE = 0.55
 _ROW_GROUP = 16_384
 
 
@@ -21,7 +19,7 @@ def scratch_database(
     """A database under the landing that is gone after the block."""
     with InFlight(landing_root).folder("scratch") as folder:
         options = {
-            "memory_limit": _share_of(memory_limit),
+            "memory_limit": memory_limit,
             "threads": threads,
             "temp_directory": str(folder / "spill"),
         }
@@ -33,9 +31,3 @@ def scratch_database(
             connection.execute("use scratch")
             connection.execute("set enable_progress_bar = false")
             yield connection
-
-
-def _share_of(memory_limit: str) -> str:
-    """What the database may take of a limit; the rest is for the rows on their way into it."""
-    amount, unit = re.fullmatch(r"([\d.]+) ?(\w+)", memory_limit).groups()
-    return f"{_SHARE_OF_DATABASE * float(amount):g}{unit}"

@@ -9,7 +9,7 @@ with landed_rows as (
     batch_id,
     extracted_at,
     is_initial_load,
-    {{ json_shape('payload', {'propertiesWithHistory': {'*': [item]}}) }}.propertiesWithHistory as told
+    {{ json_shape('payload', {'propertiesWithHistory': {'*': [item]}}) }}.propertieswithhistory as told
   from {{ source('landing_hubspot', 'deal_history') }}
 ),
 
@@ -34,11 +34,11 @@ owner_records as (
 users as (
   select
     source_relation,
-    coalesce(p.userId, p.userIdIncludingInactive) as user_id,
+    coalesce(p.userid, p.useridincludinginactive) as user_id,
     max(owner_id) as owner_id
   from owner_records
-  where coalesce(p.userId, p.userIdIncludingInactive) is not null
-  group by source_relation, coalesce(p.userId, p.userIdIncludingInactive)
+  where coalesce(p.userid, p.useridincludinginactive) is not null
+  group by source_relation, coalesce(p.userid, p.useridincludinginactive)
 ),
 
 -- newest items come first; those of one instant are counted from the oldest
@@ -49,54 +49,54 @@ typed as (
     items.batch_id,
     items.extracted_at,
     items.is_initial_load,
-    items.entry_key as property,
-    {{ told_instant('items.item."timestamp"') }} as event_at,
-    nullif(trim(items.item."value"), '') as told_value,
+    items.entry_key as property_name,
+    {{ told_instant('items.item.timestamp') }} as event_at,
+    nullif(trim(items.item.value), '') as told_value,
     coalesce(
       users.owner_id,
-      case when items.item.updatedByUserId is not null then concat('user ', items.item.updatedByUserId) end,
+      case when items.item.updatedbyuserid is not null then concat('user ', items.item.updatedbyuserid) end,
       case
-        when nullif(items.item.sourceId, '') is not null then concat(items.item.sourceType, ':', items.item.sourceId)
-        else items.item.sourceType
+        when nullif(items.item.sourceid, '') is not null then concat(items.item.sourcetype, ':', items.item.sourceid)
+        else items.item.sourcetype
       end
     ) as changed_by,
-    coalesce(items.item.sourceType in ('CRM_UI_BULK_ACTION', 'BATCH_UPDATE', 'IMPORT', 'DATA_MIGRATION'), false) as is_bulk_flagged,
+    coalesce(items.item.sourcetype in ('CRM_UI_BULK_ACTION', 'BATCH_UPDATE', 'IMPORT', 'DATA_MIGRATION'), false) as is_bulk_flagged,
     row_number() over (
-      partition by items.source_relation, items.deal_id, items.batch_id, items.entry_key, items.item."timestamp"
+      partition by items.source_relation, items.deal_id, items.batch_id, items.entry_key, items.item.timestamp
       order by items.item_number desc
     ) as place_in_instant
   from items
   left join users
     on items.source_relation = users.source_relation
-      and items.item.updatedByUserId = users.user_id
+      and items.item.updatedbyuserid = users.user_id
 ),
 
 -- a merged deal has the histories of those it was made of; until the merge they are theirs
-merges as (
+merge_times as (
   select
     source_relation,
     deal_id,
     max(event_at) as merged_at
   from typed
-  where property = 'hs_merged_object_ids' and told_value is not null
+  where property_name = 'hs_merged_object_ids' and told_value is not null
   group by source_relation, deal_id
 ),
 
 placed as (
   select
     typed.*,
-    merges.merged_at,
-    coalesce(typed.event_at <= merges.merged_at, false) as is_before_merge,
+    merge_times.merged_at,
+    coalesce(typed.event_at <= merge_times.merged_at, false) as is_before_merge,
     row_number() over (
       partition by
-        typed.source_relation, typed.deal_id, typed.batch_id, typed.property, coalesce(typed.event_at <= merges.merged_at, false)
+        typed.source_relation, typed.deal_id, typed.batch_id, typed.property_name, coalesce(typed.event_at <= merge_times.merged_at, false)
       order by typed.event_at desc, typed.place_in_instant desc
     ) as newest_first
   from typed
-  left join merges
-    on typed.source_relation = merges.source_relation
-      and typed.deal_id = merges.deal_id
-  where typed.property <> 'hs_merged_object_ids'
+  left join merge_times
+    on typed.source_relation = merge_times.source_relation
+      and typed.deal_id = merge_times.deal_id
+  where typed.property_name <> 'hs_merged_object_ids'
     and typed.told_value is not null
     and typed.event_at is not null
 ),
@@ -108,7 +108,7 @@ told_values as (
     batch_id,
     extracted_at,
     is_initial_load,
-    property,
+    property_name,
     told_value,
     changed_by,
     is_bulk_flagged,
@@ -122,13 +122,13 @@ told_values as (
 paired as (
   select
     *,
-    {{ carried("case when property = 'pipeline' then told_value end", 'deal_so_far') }} as pipeline_then
+    {{ carried("case when property_name = 'pipeline' then told_value end", 'deal_so_far') }} as pipeline_then
   from told_values
   window deal_so_far as (
     partition by source_relation, deal_id, batch_id
     order by
       floor({{ epoch_us('event_at') }} / 1000000),
-      case when property = 'pipeline' then 0 else 1 end,
+      case when property_name = 'pipeline' then 0 else 1 end,
       event_at,
       place_in_instant
     rows between unbounded preceding and current row
@@ -143,14 +143,14 @@ pivoted as (
     is_initial_load,
     event_at,
     place_in_instant,
-    max(case when property = 'dealstage' then told_value end) as stage_id,
-    max(case when property = 'dealstage' then pipeline_then end) as pipeline_then,
-    max(case when property = 'amount' then told_value end) as amount,
-    max(case when property = 'deal_currency_code' then told_value end) as currency,
-    max(case when property = 'closedate' then told_value end) as close_at,
-    max(case when property = 'hubspot_owner_id' then told_value end) as owner_id,
-    max(case when property = 'hs_manual_forecast_category' then told_value end) as forecast_category,
-    coalesce(max(case when property = 'dealstage' then changed_by end), max(changed_by)) as changed_by,
+    max(case when property_name = 'dealstage' then told_value end) as stage_id,
+    max(case when property_name = 'dealstage' then pipeline_then end) as pipeline_then,
+    max(case when property_name = 'amount' then told_value end) as amount,
+    max(case when property_name = 'deal_currency_code' then told_value end) as currency,
+    max(case when property_name = 'closedate' then told_value end) as close_at,
+    max(case when property_name = 'hubspot_owner_id' then told_value end) as owner_id,
+    max(case when property_name = 'hs_manual_forecast_category' then told_value end) as forecast_category,
+    coalesce(max(case when property_name = 'dealstage' then changed_by end), max(changed_by)) as changed_by,
     max(case when is_bulk_flagged then 1 else 0 end) = 1 as is_bulk_flagged
   from paired
   group by source_relation, deal_id, batch_id, extracted_at, is_initial_load, event_at, place_in_instant

@@ -64,8 +64,8 @@ records as (
     landed_rows.source_relation,
     landed_rows.deal_id,
     greatest(
-      {{ told_instant('landed_rows.p.archivedAt') }},
-      coalesce({{ told_instant('landed_rows.p.properties.hs_lastmodifieddate') }}, {{ told_instant('landed_rows.p.updatedAt') }})
+      {{ told_instant('landed_rows.p.archivedat') }},
+      coalesce({{ told_instant('landed_rows.p.properties.hs_lastmodifieddate') }}, {{ told_instant('landed_rows.p.updatedat') }})
     ) as modified_at,
     landed_rows.extracted_at,
     landed_rows.batch_id,
@@ -88,7 +88,7 @@ records as (
     landed_rows.p.properties.hs_next_step as next_step,
     {{ told_instant('landed_rows.p.properties.notes_last_updated') }} as last_activity_at,
     landed_rows.p.url as deal_url,
-    {{ told_instant('landed_rows.p.archivedAt') }} as deleted_at
+    {{ told_instant('landed_rows.p.archivedat') }} as deleted_at
   from landed_rows
   left join primary_companies
     on landed_rows.source_relation = primary_companies.source_relation

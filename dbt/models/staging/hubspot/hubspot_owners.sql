@@ -30,7 +30,7 @@ final as (
     told.batch_id,
     cast(null as bigint) as delivery_order,
     told.record_id as owner_id,
-    coalesce(nullif(trim(concat(coalesce(told.p.firstName, ''), ' ', coalesce(told.p.lastName, ''))), ''), told.p.email) as owner_name,
+    coalesce(nullif(trim(concat(coalesce(told.p.firstname, ''), ' ', coalesce(told.p.lastname, ''))), ''), told.p.email) as owner_name,
     told.p.email as email,
     primary_teams.team,
     cast(null as {{ dbt.type_string() }}) as manager,

@@ -22,11 +22,11 @@ told as (
     pipeline_id,
     item.id as stage_id,
     item.label as stage_name,
-    {{ try_type('item.displayOrder', 'double') }} as display_order,
+    {{ try_type('item.displayorder', 'double') }} as display_order,
     {{ try_type('item.metadata.probability', 'double') }} as probability,
-    lower(coalesce(item.metadata.isClosed, 'false')) = 'true' as is_closed,
-    {{ told_instant('item.createdAt') }} as created_at,
-    {{ told_instant('item.updatedAt') }} as updated_at,
+    lower(coalesce(item.metadata.isclosed, 'false')) = 'true' as is_closed,
+    {{ told_instant('item.createdat') }} as created_at,
+    {{ told_instant('item.updatedat') }} as updated_at,
     min(extracted_at) over (partition by source_relation) as first_extracted_at
   from stages_landed
 ),
