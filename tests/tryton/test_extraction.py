@@ -1,11 +1,13 @@
 """The connector against Tryton's own server: paging, changes meanwhile, faults, kills, rights, nights."""
 
 import base64
+import json
 import logging
 import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,6 +83,26 @@ def test_far_fewer_reads_than_versions_show_the_whole_history(landing: Path) -> 
     reading = batch.manifest.reading
     assert reading is not None
     assert batch.manifest.rows > 300 and reading.requests < batch.manifest.rows / 2
+
+
+def test_a_history_that_comes_back_empty_is_noticed_and_read_again(
+    proxy: FaultProxy, landing: Path, tmp_path: Path
+) -> None:
+    cheated: list[int] = []
+
+    def cheat(number: int, body: bytes) -> None:
+        call = json.loads(body)
+        if call["method"].endswith("history_revisions") and len(call["params"][0]) <= 100 and not cheated:
+            cheated.append(number)
+            proxy.faults[number] = (200, {}, b'{"id":0,"result":[]}')
+
+    proxy.before = cheat
+    reports = extract(proxy.address, tmp_path, END, entities=["stages", "deals", "stage_history"])
+    living = {row["record_id"] for row in rows(landing, "deals")}
+    living -= {row["record_id"] for row in rows(landing, "deals") if row["is_deleted"]}
+    reconciled = reports["stage_history"].reconciled
+    assert cheated and reconciled is not None
+    assert (reconciled.deals, reconciled.read_again, reconciled.disagreeing) == (len(living), len(living), ())
 
 
 def test_faults_of_every_kind_cost_time_but_no_record_and_tell_no_secret(
@@ -168,6 +190,7 @@ def test_a_window_stands_still_while_people_work_and_the_next_one_has_their_chan
     assert content(tmp_path, "deals") == content(landing, "deals")
 
     proxy.before = lambda number, body: None
+    time.sleep(1.1)  # the server tells its clock in whole seconds
     reports = extract(
         proxy.address, tmp_path, datetime.now(UTC) + timedelta(days=1), database="busy", entities=["deals"]
     )
@@ -254,6 +277,8 @@ def test_nights_with_late_commits_deletions_and_a_missed_one_end_like_one_load(
             nights.work(first, last, new_deals=2, seed=night)
             reports = extract(address, nightly, end_of(last))
             assert reports["stage_history"].rows > 0
+            reconciled = reports["stage_history"].reconciled
+            assert reconciled is not None and not reconciled.disagreeing
             nights.late(end_of(last) - timedelta(minutes=20 + night, microseconds=1))
         last += timedelta(days=1)
         extract(address, nightly, end_of(last))

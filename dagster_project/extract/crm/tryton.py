@@ -21,6 +21,7 @@ from dagster_project.extract.crm.protocol import (
     Page,
     Reading,
     Record,
+    StageTelling,
     Window,
 )
 from dagster_project.extract.crm.tryton_records import (
@@ -61,6 +62,13 @@ class TrytonConnector(Connector):
         EntitySpec("accounts", Reading.WHOLE, "Parties that deals of {source} name.", is_core=False),
         EntitySpec("products", Reading.WHOLE, "Products on lines of deals of {source}.", is_core=False),
         EntitySpec("line_items", Reading.WHOLE, "Lines of the opportunities of {source}.", is_core=False),
+    )
+    TELLING = StageTelling(
+        history="stage_history",
+        current_stage="payload ->> '$.state'",
+        deal_id="payload ->> '$.deal'",
+        moves="[{'timestamp': cast(modified_at as varchar), 'value': payload ->> '$.values.state'}]",
+        is_never_empty=True,
     )
     # A version bears the instant at which its transaction began: it appears when that one ends.
     LOOKBACK = timedelta(hours=1)
