@@ -347,7 +347,7 @@ def settings_of(scenario: Scenario) -> SimpleNamespace:
             run_lock=scenario.root / "run.lock",
         ),
         publish=SimpleNamespace(keep_versions=2),
-        memory_limit="500MB",
+        memory_share=lambda share: "500MB",
         threads=1,
     )
 

@@ -217,3 +217,11 @@ def test_own_words_for_the_status_name_an_outcome(tmp_path: Path) -> None:
     assert load(tmp_path, text).sources[0].statuses == {"Gewonnen": "won"}
     (found,) = problems(tmp_path, text.replace(": won}", ": gained}"))
     assert found[1].endswith("'gained' is not allowed; allowed: open, won, lost, closed_other")
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"), [("1GB", "0.4GB"), ("1.5 GiB", "0.6GiB"), ("500MB", "200MB"), ("800 MiB", "320MiB")]
+)
+def test_a_step_gets_its_share_of_the_memory_in_the_same_unit(tmp_path: Path, limit: str, share: str) -> None:
+    settings = load(tmp_path, GOOD + f"memory_limit: {limit}\n")
+    assert settings.memory_share(0.4) == share
