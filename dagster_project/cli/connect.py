@@ -18,7 +18,7 @@ from dagster_project.extract.connect.dry_run import DryRun, dry_run, extraction_
 from dagster_project.extract.connect.matching import why_unused
 from dagster_project.extract.connect.profile import FileProfile, profile_file
 from dagster_project.extract.connect.proposal import NothingToConnect, Proposal, Undecided, propose
-from dagster_project.extract.crm.reading import FileUnfinished, FileUnreadable
+from dagster_project.extract.files.reading import FileUnfinished, FileUnreadable
 from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.dbt_runner import DbtInvocation, dbt_arguments, dbt_environment
 from dagster_project.transform.run_context import append_run_context, next_run_order, run_context_row

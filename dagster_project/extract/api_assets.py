@@ -5,12 +5,12 @@ from datetime import date
 
 import dagster as dg
 
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import EntityReport, Reconciled, Status
+from dagster_project.extract.api.connectors import api_entities, connector_class
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.protocol import EntitySpec, Reading
 from dagster_project.extract.assets import GROUP, OWNER, RETRY, landing_key
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport, Reconciled, Status
-from dagster_project.extract.crm.connectors import api_entities, connector_class
-from dagster_project.extract.crm.coverage import Span
-from dagster_project.extract.crm.protocol import EntitySpec, Reading
 from dagster_project.extract.landing import Landing, LandingError
 from dagster_project.settings import ApiSource, Settings
 

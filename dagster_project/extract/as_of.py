@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from dagster_project.extract.crm.connectors import entities_of
-from dagster_project.extract.crm.coverage import coverage, last_full_day
-from dagster_project.extract.crm.protocol import Reading
-from dagster_project.extract.crm.snapshot_day import OLD_AFTER_DAYS
+from dagster_project.extract.api.connectors import entities_of
+from dagster_project.extract.api.coverage import coverage, last_full_day
+from dagster_project.extract.api.protocol import Reading
+from dagster_project.extract.files.snapshot_day import OLD_AFTER_DAYS
 from dagster_project.extract.landing import Landing, Manifest
 from dagster_project.settings import ApiSource, FileSource, Settings
 

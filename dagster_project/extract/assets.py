@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from dagster_project.extract.api.connectors import entities_of
 from dagster_project.extract.checks import check_results, check_specs, rejects_table, unknown_table
-from dagster_project.extract.crm.connectors import entities_of
-from dagster_project.extract.crm.files import ExtractError, Source, extract_files
-from dagster_project.extract.crm.results import ExtractResult, newest
+from dagster_project.extract.files.connector import ExtractError, Source, extract_files
+from dagster_project.extract.files.results import ExtractResult, newest
 from dagster_project.extract.landing import FILES, Landing, LandingError
 from dagster_project.settings import FileSource, Settings
 

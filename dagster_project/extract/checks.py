@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from dagster_project.extract.crm.results import ExtractResult, FileReport, Reject, UnknownValue
+from dagster_project.extract.files.results import ExtractResult, FileReport, Reject, UnknownValue
 
 READABLE = "every_file_is_readable"
 ADDS_UP = "every_row_is_accounted_for"

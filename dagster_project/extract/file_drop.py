@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagster_project.extract.crm.arrivals import Look, ends_in_the_middle, looks
+from dagster_project.extract.files.arrivals import Look, ends_in_the_middle, looks
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_business import Business
 
-from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.api.connectors import api_entities
 from dagster_project.extract.landing import Landing
 from tests.ledger.book import Book
 from tests.ledger.ledger_bench import LedgerBench, build_with_dbt

@@ -16,10 +16,14 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from dagster_project.api_settings import ApiSource, PipedriveSource
-from dagster_project.extract.api_errors import Malformed
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.coverage import Span
-from dagster_project.extract.crm.protocol import (
+from dagster_project.extract.api.api_errors import Malformed
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.dialect import Dialect, Kind, Rate, Verdict
+from dagster_project.extract.api.exchange import Reply, Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.pacing import Clock
+from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
@@ -28,10 +32,6 @@ from dagster_project.extract.crm.protocol import (
     Record,
     Window,
 )
-from dagster_project.extract.dialect import Dialect, Kind, Rate, Verdict
-from dagster_project.extract.exchange import Reply, Request
-from dagster_project.extract.http import Client
-from dagster_project.extract.pacing import Clock
 
 TOKEN = "canary-7d1f0e55aa"
 PAGE = 10

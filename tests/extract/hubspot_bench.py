@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dagster_project.api_settings import HubSpotSource
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport
-from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import EntityReport
+from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.crm.hubspot import HubSpotConnector
 from dagster_project.extract.landing import PART, Landing
 from tests.extract.api_bench import DAY, StillClock

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 import pyarrow.parquet as pq
 
 from dagster_project.api_settings import SalesforceSource
-from dagster_project.extract.crm.api_extract import Extraction, extract_api
-from dagster_project.extract.crm.api_report import EntityReport
-from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.api.api_extract import Extraction, extract_api
+from dagster_project.extract.api.api_report import EntityReport
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.crm.salesforce import SalesforceConnector
 from dagster_project.extract.landing import PART, Landing
-from dagster_project.extract.pacing import Clock
 from tests.extract.api_bench import DAY, StillClock
 from tests.simulators.salesforce_org import Org, Row, make_id, stamp
 from tests.simulators.salesforce_server import CLIENT_ID, CLIENT_SECRET, SalesforceServer

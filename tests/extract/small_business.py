@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dagster_project.extract.crm.files import extract_files
-from dagster_project.extract.crm.results import ExtractResult, FileReport
+from dagster_project.extract.files.connector import extract_files
+from dagster_project.extract.files.results import ExtractResult, FileReport
 from dagster_project.extract.landing import PART, Landing
 from dagster_project.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dagster_project.extract.crm.api_report import Status
+from dagster_project.extract.api.api_report import Status
 from dagster_project.extract.landing import PART, SCHEMA, Landing, verify
 from tests.extract.api_bench import DAY, EARLIER, ApiBench
 from tests.extract.fake_crm import PAGE, FakeConnector, FakeServer

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from small_business import DEALS, STAGES, Business
 
-from dagster_project.extract.crm import archives
+from dagster_project.extract.files import archives
 
 HEADER = "ID,Stage,Amount,Close,Created\n"
 ONE, TWO = HEADER + "D1,Offer,5,,\n", HEADER + "D2,Won,6,,\n"

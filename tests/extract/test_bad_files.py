@@ -7,7 +7,7 @@ test_report_exports.
 import pytest
 from small_business import DEALS, STAGES, Business
 
-from dagster_project.extract.crm.results import FileReport
+from dagster_project.extract.files.results import FileReport
 
 HEADER = "ID,Stage,Amount,Close,Created\n"
 PIPELINES = DEALS.replace("deal_id: ID,", "deal_id: ID, pipeline: Pipe,")

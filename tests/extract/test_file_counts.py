@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_business import DEALS, STAGES, Business
 
-from dagster_project.extract.crm.reading import read_csv
+from dagster_project.extract.files.reading import read_csv
 from dagster_project.settings import Format
 
 GOOD_AMOUNTS = st.sampled_from(

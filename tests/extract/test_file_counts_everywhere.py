@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odd_files import LAYOUTS, OddFile, odd_file
 from small_business import STAGES, Business
 
-from dagster_project.extract.crm.results import FileReport
+from dagster_project.extract.files.results import FileReport
 
 
 def assert_fates(business: Business, odd: OddFile, report: FileReport) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_business import DEALS, NOW, STAGES, Business
 
-from dagster_project.extract.crm import files
+from dagster_project.extract.files import connector as files
 from dagster_project.extract.landing import MANIFEST
 
 HEADER = "ID,Stage,Amount,Close,Created\n"

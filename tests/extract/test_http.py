@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.extract import redaction
-from dagster_project.extract.api_errors import ForeignLink, RequestRefused, SourceUnavailable
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.coverage import Span
-from dagster_project.extract.exchange import Request
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import Malformed, read_listing
-from dagster_project.extract.pacing import Clock, Pacer, in_order
+from dagster_project.extract.api import redaction
+from dagster_project.extract.api.api_errors import ForeignLink, RequestRefused, SourceUnavailable
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.exchange import Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import Malformed, read_listing
+from dagster_project.extract.api.pacing import Clock, Pacer, in_order
 from tests.extract.api_bench import DAY, ApiBench, StillClock
 from tests.extract.fake_crm import TOKEN, FakeConnector, FakeDialect, FakeServer, fake_source
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dagster_project.extract.api.api_report import Status
+from dagster_project.extract.api.protocol import Window
 from dagster_project.extract.crm import hubspot_versions
-from dagster_project.extract.crm.api_report import Status
 from dagster_project.extract.crm.hubspot import HubSpotConnector
-from dagster_project.extract.crm.protocol import Window
 from dagster_project.extract.landing import Landing
 from tests.extract.api_bench import DAY, EARLIER
 from tests.extract.hubspot_bench import NIGHT, HubSpotBench, hubspot_source

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.api.connectors import api_entities
 from dagster_project.extract.landing import Landing
 from dagster_project.simulate import SimulationConfig, simulate
 from tests.extract.api_bench import DAY

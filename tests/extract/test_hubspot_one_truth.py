@@ -11,8 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from dagster_project.extract.crm.connectors import api_entities
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.api.connectors import api_entities
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import load_settings
 from dagster_project.simulate import SimulationConfig, simulate, write_crm_export

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.api.connectors import api_entities
 from dagster_project.extract.landing import Landing
 from tests.extract.api_bench import DAY
 from tests.extract.hubspot_bench import NIGHT, HubSpotBench, pipeline

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from small_business import Business
 
-from dagster_project.extract.crm.progress import ReadProgress
+from dagster_project.extract.files.progress import ReadProgress
 
 MEASURED = """
 import resource, sys

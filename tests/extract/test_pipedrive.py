@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_project.extract.api.api_extract import Extraction
+from dagster_project.extract.api.api_report import Status
+from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.crm import pipedrive_pages
-from dagster_project.extract.crm.api_extract import Extraction
-from dagster_project.extract.crm.api_report import Status
-from dagster_project.extract.crm.coverage import Span
 from dagster_project.extract.crm.pipedrive import PipedriveConnector
 from dagster_project.extract.landing import PART, Landing
 from tests.simulators.pipedrive_bench import DAY, EARLIER, PipedriveBench, pipedrive_source

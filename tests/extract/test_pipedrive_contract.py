@@ -16,8 +16,8 @@ import pytest
 import requests
 import yaml
 
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.crm.pipedrive import PipedriveConnector
 from dagster_project.extract.crm.pipedrive_operations import OPERATIONS
 from dagster_project.simulate import SimulationConfig, simulate

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dagster_project.extract.crm.api_report import Status
+from dagster_project.extract.api.api_report import Status
+from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.crm.pipedrive_operations import OPERATIONS
-from dagster_project.extract.pacing import Clock
 from tests.simulators.pipedrive_bench import DAY, PipedriveBench
 from tests.simulators.pipedrive_contract import ROUTES
 

@@ -10,9 +10,9 @@ import pytest
 
 from dagster_project import automation
 from dagster_project.definitions import landing_definitions
+from dagster_project.extract.api import reconciliation
+from dagster_project.extract.api.api_report import Reconciled
 from dagster_project.extract.api_assets import AGREES, COMPLETE, reconciliation_result
-from dagster_project.extract.crm import reconciliation
-from dagster_project.extract.crm.api_report import Reconciled
 from dagster_project.settings import load_settings
 from tests.extract.api_bench import DAY
 from tests.extract.hubspot_bench import NIGHT, HubSpotBench

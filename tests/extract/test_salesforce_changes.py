@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.extract.crm.api_report import Status
+from dagster_project.extract.api.api_report import Status
 from tests.extract.api_bench import DAY, StillClock
 from tests.extract.salesforce_bench import (
     EARLIER,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.extract.crm.api_report import Status
+from dagster_project.extract.api.api_report import Status
 from dagster_project.extract.crm.salesforce_objects import long_id
 from tests.extract.api_bench import DAY
 from tests.extract.salesforce_bench import (

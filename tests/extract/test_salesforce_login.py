@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dagster_project.api_settings import SalesforceSource
-from dagster_project.extract.api_errors import CredentialRefused
-from dagster_project.extract.crm.api_report import Status
-from dagster_project.extract.crm.connectors import open_connector
+from dagster_project.extract.api.api_errors import CredentialRefused
+from dagster_project.extract.api.api_report import Status
+from dagster_project.extract.api.connectors import open_connector
 from dagster_project.extract.crm.salesforce import SalesforceConnector
 from dagster_project.extract.crm.salesforce_auth import signed_jwt
 from tests.extract.api_bench import DAY

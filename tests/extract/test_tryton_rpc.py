@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from dagster_project.extract.api_errors import Malformed
-from dagster_project.extract.crm.connectors import connector_class
-from dagster_project.extract.crm.protocol import OWN_KEY
+from dagster_project.extract.api.api_errors import Malformed
+from dagster_project.extract.api.connectors import connector_class
+from dagster_project.extract.api.dialect import Kind
+from dagster_project.extract.api.exchange import Reply
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.protocol import OWN_KEY
 from dagster_project.extract.crm.tryton_records import current_record, deleted_record, version_record
 from dagster_project.extract.crm.tryton_rpc import TrytonDialect, instant, rpc, typed_instant
-from dagster_project.extract.dialect import Kind
-from dagster_project.extract.exchange import Reply
-from dagster_project.extract.json_text import RawRecord
 
 DIALECT = TrytonDialect("sales", "reader", "canary-51c0")
 CREATED = {"__class__": "datetime", "year": 2026, "month": 3, "day": 1, "hour": 9, "minute": 5, "second": 7,

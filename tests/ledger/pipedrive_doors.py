@@ -25,12 +25,12 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport
-from dagster_project.extract.crm.connectors import api_entities
-from dagster_project.extract.crm.coverage import Span
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import EntityReport
+from dagster_project.extract.api.connectors import api_entities
+from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.crm.pipedrive import PipedriveConnector
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import load_settings
 from dagster_project.simulate import SimulationConfig, simulate, write_crm_export

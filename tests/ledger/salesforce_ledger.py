@@ -13,11 +13,11 @@ from unittest import mock
 
 import duckdb
 
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import Status
-from dagster_project.extract.crm.connectors import api_entities
-from dagster_project.extract.crm.coverage import Span
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import Status
+from dagster_project.extract.api.connectors import api_entities
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import Settings, load_settings
 from dagster_project.simulate import SimulationConfig, simulate, write_crm_export

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.settings import load_settings
 from tests.ledger import day_layouts
 from tests.ledger.book import Book, Run, Settings

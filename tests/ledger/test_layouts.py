@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.settings import load_settings
 from dagster_project.simulate import SimulationConfig, simulate, write_crm_export
 from dagster_project.simulate.crm_export import DEALS, STAGES

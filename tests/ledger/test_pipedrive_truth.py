@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from dagster_project.extract.crm.api_report import Status
+from dagster_project.extract.api.api_report import Status
 from dagster_project.simulate import catalogue as cat
 from dagster_project.simulate.events import end_of_day
 from dagster_project.simulate.hazards import day_number

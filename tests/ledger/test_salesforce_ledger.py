@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.api.connectors import api_entities
 from dagster_project.extract.landing import Landing
 from dagster_project.simulate.known import known_at
 from tests.extract.api_bench import DAY

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import REPOSITORY, load_settings
 from dagster_project.simulate import catalogue as cat

@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from dagster_project.api_settings import PipedriveSource
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport, Status
-from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import EntityReport, Status
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.crm.pipedrive import PipedriveConnector
 from dagster_project.extract.landing import PART, Landing
-from dagster_project.extract.pacing import Clock
 from tests.extract.api_bench import StillClock
 from tests.simulators.pipedrive_company import Company
 from tests.simulators.pipedrive_server import TOKEN, PipedriveServer

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pytest
 
-from dagster_project.extract.crm.connectors import api_entities
+from dagster_project.extract.api.connectors import api_entities
 from dagster_project.extract.landing import Landing
 from tests.ledger.book import Book, Run, Settings
 from tests.ledger.ledger_bench import LedgerTables, create_run_context, run_dbt

@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dagster_project.extract.crm.api_extract import extract_api
-from dagster_project.extract.crm.api_report import EntityReport, Status
-from dagster_project.extract.crm.coverage import Span
+from dagster_project.extract.api.api_extract import extract_api
+from dagster_project.extract.api.api_report import EntityReport, Status
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.crm.tryton import TrytonConnector
 from dagster_project.extract.landing import PART, Landing
-from dagster_project.extract.pacing import Clock
 from tests.tryton.tryton_office import source
 
 

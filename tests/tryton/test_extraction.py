@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from dagster_project.extract.api.api_report import Status
 from dagster_project.extract.crm import tryton
-from dagster_project.extract.crm.api_report import Status
 from dagster_project.extract.crm.tryton import TrytonConnector
 from dagster_project.extract.landing import Landing
 from tests.tryton.conftest import AS_OF, end_of

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dagster_project.contract import ENTITIES
-from dagster_project.extract.crm.files import extract_files
+from dagster_project.extract.files.connector import extract_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import load_settings
 from dagster_project.simulate import (

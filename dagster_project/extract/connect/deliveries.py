@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import pandas as pd
 
 from dagster_project.extract.connect.profile import FileProfile
-from dagster_project.extract.crm.arrivals import name_date
+from dagster_project.extract.files.arrivals import name_date
 
 _ALIKE = 0.5  # share of the headers that two deliveries of one table have in common, at least
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dagster_project.extract.crm.files import extract_files
-from dagster_project.extract.crm.progress import Tell, silent
-from dagster_project.extract.crm.results import ExtractResult, FileReport
+from dagster_project.extract.files.connector import extract_files
+from dagster_project.extract.files.progress import Tell, silent
+from dagster_project.extract.files.results import ExtractResult, FileReport
 from dagster_project.settings import Settings
 
 _SHOWN = 5

@@ -13,7 +13,7 @@ import pandas as pd
 from dagster_project.extract.connect.tables import Table, open_tables
 from dagster_project.extract.connect.values import bare_numbers, money_codes, read_instants, read_numbers
 from dagster_project.extract.connect.vocabulary import words
-from dagster_project.extract.crm.money import CURRENCIES
+from dagster_project.extract.files.money import CURRENCIES
 
 ColumnKind = Literal["empty", "date", "instant", "number", "boolean", "text"]
 DateOrder = Literal["ymd", "dmy", "mdy", "serial"]

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dagster_project.extract.crm.archives import Member, unpacked
-from dagster_project.extract.crm.arrivals import ends_in_the_middle
-from dagster_project.extract.crm.json_lines import read_json_lines
-from dagster_project.extract.crm.loading import JSON_LINES, MEMBER_SUFFIXES, WORKBOOKS
-from dagster_project.extract.crm.reading import (
+from dagster_project.extract.files.archives import Member, unpacked
+from dagster_project.extract.files.arrivals import ends_in_the_middle
+from dagster_project.extract.files.json_lines import read_json_lines
+from dagster_project.extract.files.loading import JSON_LINES, MEMBER_SUFFIXES, WORKBOOKS
+from dagster_project.extract.files.reading import (
     NotThisEncoding,
     find_delimiter,
     find_encoding,
@@ -23,8 +23,8 @@ from dagster_project.extract.crm.reading import (
     parquet_headers,
     read_csv,
 )
-from dagster_project.extract.crm.rows import FileUnfinished, FileUnreadable, TextRows, Wanted
-from dagster_project.extract.crm.workbook import first_rows_by_sheet, read_workbook
+from dagster_project.extract.files.rows import FileUnfinished, FileUnreadable, TextRows, Wanted
+from dagster_project.extract.files.workbook import first_rows_by_sheet, read_workbook
 from dagster_project.settings import Format
 
 # More rows than that say nothing new about a column, and would not fit the memory of a laptop.

@@ -8,7 +8,7 @@ import duckdb
 import pandas as pd
 
 from dagster_project.contract import Kind
-from dagster_project.extract.crm.casting import Casting
+from dagster_project.extract.files.casting import Casting
 from dagster_project.settings import Format
 
 _USING = Lock()

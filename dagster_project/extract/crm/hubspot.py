@@ -11,7 +11,21 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from dagster_project.api_settings import ApiSource, HubSpotSource
-from dagster_project.extract.api_errors import AccessDenied
+from dagster_project.extract.api.api_errors import AccessDenied
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.pacing import Clock
+from dagster_project.extract.api.protocol import (
+    Connector,
+    Cursor,
+    EntitySpec,
+    Page,
+    Reading,
+    Record,
+    StageTelling,
+    Window,
+    tombstone,
+)
 from dagster_project.extract.crm.hubspot_dialect import HubSpotDialect
 from dagster_project.extract.crm.hubspot_objects import (
     HISTORY,
@@ -27,20 +41,6 @@ from dagster_project.extract.crm.hubspot_objects import (
 )
 from dagster_project.extract.crm.hubspot_requests import HISTORY_LIMIT, SEARCH, Questions
 from dagster_project.extract.crm.hubspot_versions import addresses
-from dagster_project.extract.crm.protocol import (
-    Connector,
-    Cursor,
-    EntitySpec,
-    Page,
-    Reading,
-    Record,
-    StageTelling,
-    Window,
-    tombstone,
-)
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import RawRecord
-from dagster_project.extract.pacing import Clock
 
 logger = logging.getLogger(__name__)
 

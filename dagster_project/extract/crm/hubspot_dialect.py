@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from dagster_project.extract.api_errors import Malformed
-from dagster_project.extract.dialect import Dialect, Kind, Quota, Rate, Verdict, retry_after
-from dagster_project.extract.exchange import Reply
-from dagster_project.extract.http import Client
+from dagster_project.extract.api.api_errors import Malformed
+from dagster_project.extract.api.dialect import Dialect, Kind, Quota, Rate, Verdict, retry_after
+from dagster_project.extract.api.exchange import Reply
+from dagster_project.extract.api.http import Client
 
 # Seconds after which a burst limit lets requests through again, where the answer does not tell.
 _BURST_WAITS = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}

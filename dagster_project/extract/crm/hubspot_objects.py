@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dagster_project.extract.crm.protocol import Record, Window
-from dagster_project.extract.json_text import Listing, RawRecord
+from dagster_project.extract.api.json_text import Listing, RawRecord
+from dagster_project.extract.api.protocol import Record, Window
 
 MODIFIED = "hs_lastmodifieddate"
 MERGED = "hs_merged_object_ids"

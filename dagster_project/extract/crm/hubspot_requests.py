@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dagster_project.extract.api_errors import Place, SourceUnavailable
+from dagster_project.extract.api.api_errors import Place, SourceUnavailable
+from dagster_project.extract.api.exchange import Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import Listing, RawRecord
 from dagster_project.extract.crm.hubspot_objects import (
     HISTORY,
     MODIFIED,
@@ -14,9 +17,6 @@ from dagster_project.extract.crm.hubspot_objects import (
     is_in_order,
 )
 from dagster_project.extract.crm.hubspot_versions import Addresses
-from dagster_project.extract.exchange import Request
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import Listing, RawRecord
 
 # With histories HubSpot answers half as many records at once.
 LIST_LIMIT, SEARCH_LIMIT, BATCH_LIMIT, HISTORY_LIMIT = 100, 200, 100, 50

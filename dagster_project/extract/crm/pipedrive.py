@@ -9,7 +9,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from dagster_project.api_settings import ApiSource, PipedriveSource
-from dagster_project.extract.api_errors import AccessDenied, NotThere
+from dagster_project.extract.api.api_errors import AccessDenied, NotThere
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.pacing import Clock
+from dagster_project.extract.api.protocol import (
+    Connector,
+    Cursor,
+    EntitySpec,
+    Page,
+    Reading,
+    Record,
+    Window,
+)
 from dagster_project.extract.crm import pipedrive_operations as ops
 from dagster_project.extract.crm.pipedrive_dialect import BURST_SECONDS, PipedriveDialect
 from dagster_project.extract.crm.pipedrive_operations import Operation
@@ -21,18 +33,6 @@ from dagster_project.extract.crm.pipedrive_payload import (
     record,
     wanted_codes,
 )
-from dagster_project.extract.crm.protocol import (
-    Connector,
-    Cursor,
-    EntitySpec,
-    Page,
-    Reading,
-    Record,
-    Window,
-)
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import RawRecord
-from dagster_project.extract.pacing import Clock
 
 logger = logging.getLogger(__name__)
 

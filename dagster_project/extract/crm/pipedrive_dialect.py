@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dagster_project.extract.api_errors import Malformed
-from dagster_project.extract.dialect import Dialect, Kind, Quota, Rate, Verdict, http_date, retry_after
-from dagster_project.extract.exchange import Reply
-from dagster_project.extract.http import Client
+from dagster_project.extract.api.api_errors import Malformed
+from dagster_project.extract.api.dialect import Dialect, Kind, Quota, Rate, Verdict, http_date, retry_after
+from dagster_project.extract.api.exchange import Reply
+from dagster_project.extract.api.http import Client
 
 # The burst limit is counted over two seconds: who is still refused after three such periods has no tokens
 # left for today. Going on asking ends in a block by the firewall in front of the interface.

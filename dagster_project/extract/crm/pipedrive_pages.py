@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from dagster_project.extract.api_errors import CursorExpired, Malformed, RequestRefused
+from dagster_project.extract.api.api_errors import CursorExpired, Malformed, RequestRefused
+from dagster_project.extract.api.exchange import Reply, Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import Listing, RawRecord, read_listing
 from dagster_project.extract.crm import pipedrive_operations as ops
 from dagster_project.extract.crm.pipedrive_operations import Operation
-from dagster_project.extract.exchange import Reply, Request
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import Listing, RawRecord, read_listing
 
 VENDOR_ADDRESS = "https://api.pipedrive.com"
 PAGE = 500

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster_project.extract.crm.protocol import Record
-from dagster_project.extract.json_text import RawRecord
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.protocol import Record
 
 # A custom field of this name fills the column of the ledger that Pipedrive itself has no field for.
 NAMED_FIELDS: Mapping[str, frozenset[str]] = {

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from dagster_project.api_settings import ApiSource, SalesforceSource
-from dagster_project.extract.api_errors import (
+from dagster_project.extract.api.api_errors import (
     AccessDenied,
     CredentialRefused,
     NotThere,
@@ -21,7 +21,11 @@ from dagster_project.extract.api_errors import (
     RequestRefused,
     SourceUnavailable,
 )
-from dagster_project.extract.crm.protocol import (
+from dagster_project.extract.api.exchange import Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import Listing
+from dagster_project.extract.api.pacing import Clock
+from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
@@ -42,10 +46,6 @@ from dagster_project.extract.crm.salesforce_objects import (
     long_id,
     soql,
 )
-from dagster_project.extract.exchange import Request
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import Listing
-from dagster_project.extract.pacing import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dagster_project.api_settings import SalesforceSource
-from dagster_project.extract import redaction
-from dagster_project.extract.api_errors import CredentialRefused, Malformed, Place
-from dagster_project.extract.dialect import Dialect, Kind, Quota, Verdict, retry_after
-from dagster_project.extract.exchange import Reply, Request
-from dagster_project.extract.http import Client
+from dagster_project.extract.api import redaction
+from dagster_project.extract.api.api_errors import CredentialRefused, Malformed, Place
+from dagster_project.extract.api.dialect import Dialect, Kind, Quota, Verdict, retry_after
+from dagster_project.extract.api.exchange import Reply, Request
+from dagster_project.extract.api.http import Client
 
 TOKEN = "/services/oauth2/token"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -8,10 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_project.extract.api_errors import CursorExpired, Malformed, NotThere, Place, SourceUnavailable
-from dagster_project.extract.crm.protocol import Cursor
-from dagster_project.extract.exchange import Reply, Request
-from dagster_project.extract.http import Client
+from dagster_project.extract.api.api_errors import (
+    CursorExpired,
+    Malformed,
+    NotThere,
+    Place,
+    SourceUnavailable,
+)
+from dagster_project.extract.api.exchange import Reply, Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.protocol import Cursor
 
 # A piece is held in memory as a whole.
 ROWS_PER_PIECE = 10_000

@@ -4,11 +4,11 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from dagster_project.extract.api_errors import NotThere, RequestRefused
-from dagster_project.extract.crm.protocol import Record, Watermark, Window, tombstone
+from dagster_project.extract.api.api_errors import NotThere, RequestRefused
+from dagster_project.extract.api.exchange import Request
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.protocol import Record, Watermark, Window, tombstone
 from dagster_project.extract.crm.salesforce_objects import instant_of, literal, long_id
-from dagster_project.extract.exchange import Request
-from dagster_project.extract.http import Client
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dagster_project.extract.crm.protocol import Window
+from dagster_project.extract.api.protocol import Window
 
 # Custom fields have names of each org's own; these are usual ones for what has no standard field.
 LOST_REASON = ("Loss_Reason__c", "Lost_Reason__c", "Closed_Lost_Reason__c", "Reason_Lost__c")

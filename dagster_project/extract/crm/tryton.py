@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from dagster_project.api_settings import ApiSource, TrytonSource
-from dagster_project.extract.crm.point_in_time import Look, looks, versions
-from dagster_project.extract.crm.protocol import (
+from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.pacing import Clock
+from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
@@ -24,6 +26,7 @@ from dagster_project.extract.crm.protocol import (
     StageTelling,
     Window,
 )
+from dagster_project.extract.crm.point_in_time import Look, looks, versions
 from dagster_project.extract.crm.tryton_records import (
     FIELDS,
     MODELS,
@@ -34,9 +37,6 @@ from dagster_project.extract.crm.tryton_records import (
     version_record,
 )
 from dagster_project.extract.crm.tryton_rpc import TrytonDialect, instant, rpc, typed_instant
-from dagster_project.extract.http import Client
-from dagster_project.extract.json_text import RawRecord
-from dagster_project.extract.pacing import Clock
 
 PAGE = 200
 ID_RANGE = 500

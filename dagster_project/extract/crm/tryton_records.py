@@ -3,9 +3,9 @@
 import json
 from datetime import datetime
 
-from dagster_project.extract.crm.protocol import OWN_KEY, Record
+from dagster_project.extract.api.json_text import RawRecord
+from dagster_project.extract.api.protocol import OWN_KEY, Record
 from dagster_project.extract.crm.tryton_rpc import instant, typed_instant
-from dagster_project.extract.json_text import RawRecord
 
 _STAMPS = ("create_date", "create_uid", "write_date", "write_uid")
 DEALS = "sale.opportunity"

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from dagster_project.extract import redaction
-from dagster_project.extract.api_errors import CredentialRefused, Malformed
-from dagster_project.extract.dialect import Dialect, Kind, Verdict
-from dagster_project.extract.exchange import Reply, Request
+from dagster_project.extract.api import redaction
+from dagster_project.extract.api.api_errors import CredentialRefused, Malformed
+from dagster_project.extract.api.dialect import Dialect, Kind, Verdict
+from dagster_project.extract.api.exchange import Reply, Request
 
 if TYPE_CHECKING:
-    from dagster_project.extract.http import Client
+    from dagster_project.extract.api.http import Client
 
 # Errors that Tryton puts into a good answer, as [class, arguments]; any other one is like a 500.
 _ERRORS = {"UserError": Kind.FORBIDDEN, "LoginException": Kind.UNAUTHORIZED}
