@@ -14,6 +14,7 @@ from pathlib import Path
 from dagster_project import run_lock
 from dagster_project.settings import ConfigError, Settings, load_settings
 
+INTERRUPTED = 130  # as shells report a process ended by Ctrl-C
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLED_CONFIG = REPOSITORY / "pipeline.yaml"
 EXAMPLE_FOLDER = REPOSITORY / "data" / "example"
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("stopped; what was published before stays, and the next run builds anew\n")
-        return 130
+        return INTERRUPTED
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -270,4 +271,10 @@ def day(text: str, name: str) -> date:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == INTERRUPTED:
+        # A thread of dbt may still be inside of a query; unwinding the interpreter under it would abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

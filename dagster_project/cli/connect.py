@@ -137,7 +137,7 @@ def _profiles(paths: Sequence[Path], answers: dict[str, str], write: Write) -> I
 def _readiness(settings: Settings) -> list[str]:
     """Lines of the readiness table, built by dbt in the temporary folder."""
     try:
-        landed = find_landed(settings)
+        landed = find_landed(settings, "check")
     except AsOfError as error:
         return [f"  {error}"]
     warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)

@@ -89,7 +89,8 @@ def test_the_published_file_speaks_of_the_day_of_the_export(business: Business) 
         ]
     assert as_of == AS_OF
     assert tables >= 20
-    assert empty == []
+    # One export is one delivery: nothing of it came late.
+    assert empty == ["fct_deal_versions_as_was"]
 
 
 def test_the_open_deals_of_the_summary_are_those_of_the_export(business: Business) -> None:

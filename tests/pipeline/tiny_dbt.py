@@ -84,6 +84,7 @@ def write_project(folder: Path) -> Path:
 def write_warehouse(folder: Path) -> SimpleNamespace:
     """A warehouse with four deals in two stages, and as much of the settings as the runner reads."""
     settings = SimpleNamespace(
+        sources=(),
         paths=SimpleNamespace(
             root=folder,
             warehouse=folder / "warehouse.duckdb",

@@ -1,6 +1,7 @@
 -- noqa: disable=TMP
 -- Questions about any day, as table macros of the published file: their text is rendered here from the same rules as the
 -- marts, and the publisher creates them. They read published tables only, in the SQL of DuckDB.
+-- depends_on: {{ ref('fct_pipeline_states') }}, {{ ref('dim_deal') }}, {{ ref('dim_stage') }}, {{ ref('dim_fx_rate') }}
 {%- set entries = ['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in'] %}
 {%- set exits = ['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'] %}
 {%- set amounts = entries + ['increased', 'decreased', 'fx'] + exits %}
