@@ -14,7 +14,7 @@ DATE_ORDER ?=
 DECIMAL ?=
 QUICK ?=
 PORT ?= 3000
-TESTS ?= tests
+TESTS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,8 +54,18 @@ check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong wit
 docs: $(VENV)/.installed ## write the dbt documentation as one page into the data folder
 	@$(CLI) docs
 
-test: $(VENV)/.installed-dev ## run all tests; TESTS=tests/unit for some
+# Half of the time goes into these folders, so they run beside the others, on a second core.
+SECOND_HALF := tests/marts tests/pipeline tests/reliability tests/tryton
+FIRST_HALF := $(filter-out $(SECOND_HALF),$(patsubst %/,%,$(sort $(wildcard tests/*/))))
+test: $(VENV)/.installed-dev ## run all tests, in two halves side by side; TESTS=tests/unit for some
+ifeq ($(TESTS),)
+	@$(BIN)/python -m pytest $(SECOND_HALF) >$(VENV)/second_half.log 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest $(FIRST_HALF); first=$$?; \
+	wait $$second; second=$$?; cat $(VENV)/second_half.log; \
+	exit $$((first || second))
+else
 	@$(BIN)/python -m pytest $(TESTS)
+endif
 
 test-tryton: $(VENV)/.installed-dev $(TRYTON_VENV)/.installed ## test against a real CRM: Tryton, in an environment of its own
 	@STAGELEDGER_TRYTON=$(TRYTON_VENV) $(BIN)/python -m pytest tests/tryton
