@@ -1,5 +1,10 @@
 """A report of changes one field at a time, as CRMs export it, becomes the same changes as a stage log."""
 
+import io
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from small_business import DEALS, STAGES, Business
 
@@ -156,3 +161,34 @@ def test_an_opportunity_history_report_is_a_stage_history_by_mapping_alone(busin
         ("D1", "2026-03-02 08:00:00", "Offer", "Meeting", "1250", "2026-06-30"),
     ]
     assert [change["probability"] for change in business.landed("stage_history")] == ["0.1", "0.6"]
+
+
+@pytest.mark.parametrize(
+    ("at", "landed_at"),
+    [
+        (pa.array([datetime(2026, 3, 1, 9, 0, 0, 250000)], pa.timestamp("us")), "2026-03-01 08:00:00.25"),
+        (pa.array([datetime(2026, 3, 1, 9)], pa.timestamp("us", "UTC")), "2026-03-01 09:00:00"),
+        (pa.array(["2026-03-01 09:00:00"]), "2026-03-01 08:00:00"),
+    ],
+)
+def test_a_field_history_in_parquet_keeps_its_instants(
+    business: Business, at: pa.Array, landed_at: str
+) -> None:
+    business.source = DEALS + STAGES + FIELDS.replace("history.csv", "history.parquet")
+    business.write("deals.csv", "ID,Stage\nD1,Won\n")
+    columns = {
+        "Opportunity ID": ["D1"],
+        "Field / Event": ["Stage"],
+        "Old Value": ["Meeting"],
+        "New Value": ["Offer"],
+        "Edit Date": at,
+        "Edited By": ["Ann"],
+    }
+    content = io.BytesIO()
+    pq.write_table(pa.table(columns), content)
+    business.write("history.parquet", content.getvalue())
+    report = business.report("stage_history")
+    assert (report.rows_read, report.rows_kept) == (1, 1)
+    (change,) = business.landed("stage_history")
+    assert change["changed_at"].startswith(landed_at)
+    assert (change["stage"], change["from_stage"]) == ("Offer", "Meeting")

@@ -14,7 +14,7 @@ from dagster_project.extract.files.json_lines import read_json_lines
 from dagster_project.extract.files.known_stages import KnownStages
 from dagster_project.extract.files.mapping import map_columns, required_headers, wanted_headers
 from dagster_project.extract.files.progress import ReadProgress, Tell, silent
-from dagster_project.extract.files.reading import parquet_headers, read_csv
+from dagster_project.extract.files.reading import parquet_headers, read_csv, read_parquet_texts
 from dagster_project.extract.files.rows import FileUnfinished, FileUnreadable, TextRows, Wanted
 from dagster_project.extract.files.scratch import FileScratch
 from dagster_project.extract.files.workbook import counts_from_1904, read_workbook
@@ -43,7 +43,10 @@ class Loader:
         if member.suffix not in MEMBER_SUFFIXES:
             raise FileUnreadable(f"is no file of a kind that is read ({', '.join(MEMBER_SUFFIXES[1:])})")
         if member.suffix == ".parquet":
-            return self._load_parquet(member, connection)
+            if ends_in_the_middle(member.path):
+                raise FileUnfinished("has no end")
+            if not isinstance(self.table, FieldHistoryFile):
+                return self._load_parquet(member, connection)
         progress = ReadProgress(member.name, self.tell)
         progress.begin(member.path.stat().st_size)
         rows = self._rows(member)
@@ -70,6 +73,8 @@ class Loader:
             return read_workbook(member.path, wanted, self.table.sheet, options.decimal)
         if member.suffix in JSON_LINES:
             return read_json_lines(member.path, options.decimal)
+        if member.suffix == ".parquet":
+            return read_parquet_texts(member.path)
         return read_csv(member.path, wanted.headers, options, required=wanted.required)
 
     @property
@@ -84,10 +89,6 @@ class Loader:
         return replace(self.casting, serials="1904" if counts_from_1904(member.path) else "1900")
 
     def _load_parquet(self, member: Member, connection: duckdb.DuckDBPyConnection) -> FileScratch:
-        if isinstance(self.table, FieldHistoryFile):
-            raise FileUnreadable("tells a field history, which is not read from Parquet; save it as .csv")
-        if ends_in_the_middle(member.path):
-            raise FileUnfinished("has no end")
         headers = parquet_headers(member.path)
         columns = map_columns(headers, self.entity, self.table, self.stage_entered)
         scratch = FileScratch(connection, self.entity, columns, self.casting, self.known)

@@ -1,4 +1,4 @@
-"""CSV files as rows of text. Nothing is interpreted here.
+"""CSV files, and Parquet files where that is asked for, as rows of text. Nothing is interpreted here.
 
 CSV is surveyed by the standard library's parser, because only it tells the line of every record, also after
 quoted line breaks, and goes on after a broken one. Files without broken rows get their values from Arrow.
@@ -54,6 +54,28 @@ def parquet_headers(path: Path) -> tuple[str, ...]:
         return tuple(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
         raise FileUnreadable(f"is no readable Parquet file ({error}); write it anew") from None
+
+
+def read_parquet_texts(path: Path) -> TextRows:
+    """The rows of a Parquet file as text: instants and dates in ISO form, UTC where they carry a zone.
+
+    Errors: FileUnreadable.
+    """
+    headers = parquet_headers(path)
+    return TextRows(headers, _parquet_texts(path, len(headers)), total=pq.read_metadata(path).num_rows)
+
+
+def _parquet_texts(path: Path, width: int) -> Iterator[pa.RecordBatch]:
+    line = 1
+    try:
+        for batch in pq.ParquetFile(path).iter_batches():
+            lines = pa.array(range(line, line + batch.num_rows), pa.int64())
+            texts = [column.cast(pa.string()) for column in batch.columns]
+            broken = pa.nulls(batch.num_rows, pa.string())
+            yield pa.RecordBatch.from_arrays([lines, broken, *texts], schema=rows_schema(width))
+            line += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise FileUnreadable(f"is a damaged Parquet file ({error}); write it anew") from None
 
 
 def read_csv(path: Path, wanted: Sequence[str], options: Format, *, required: Sequence[str] = ()) -> TextRows:
