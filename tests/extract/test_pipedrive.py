@@ -203,8 +203,10 @@ def test_the_token_travels_in_its_header_and_appears_nowhere_else(
     bench: PipedriveBench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # A migration of Dagster's storage, run by an earlier test, switches off the loggers that it finds.
-    monkeypatch.setattr(logging.getLogger("urllib3.connectionpool"), "disabled", False)
+    # What an earlier test has loaded may have switched off these loggers, or raised their level.
+    for name in ("urllib3", "urllib3.connectionpool"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        caplog.set_level(logging.DEBUG, logger=name)
     bench.fill(3)
     bench.server.faults = {4: "reset", 5: (502, {}, TOKEN.encode()), 6: (400, {}, {"error": f"bad {TOKEN}"})}
     reports = bench.run()
