@@ -124,6 +124,23 @@ def test_a_layer_is_one_line_when_its_last_table_is_built() -> None:
     assert lines[0].split() == ["staging", "1,234", "rows", "0.8", "s", "2", "tables", "by", "dbt"]
 
 
+@pytest.mark.parametrize(("new_batches", "lines_more"), [(0, 0), (1, 1)])
+def test_a_step_that_an_earlier_job_has_shown_gets_a_line_only_for_something_new(
+    new_batches: int, lines_more: int
+) -> None:
+    def extract(progress: Progress, batches: int) -> None:
+        metadata = {"rows": 7, "new batches": batches}
+        progress._on_materialization("extract_crm", dg.AssetMaterialization("deals", metadata=metadata))
+        progress._on_step_end("extract_crm", 0.0)
+
+    lines: list[str] = []
+    first = Progress({}, lines.append)
+    extract(first, 0)
+    assert len(lines) == 1 and lines[0].endswith("nothing new")
+    extract(Progress({}, lines.append, first.shown), new_batches)
+    assert len(lines) == 1 + lines_more
+
+
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [

@@ -124,6 +124,21 @@ def test_a_table_too_large_for_an_index_keeps_its_key_by_name(
     assert named == [("day_number",)]
 
 
+def test_a_key_of_many_columns_is_named_and_not_indexed(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_copy, "WIDEST_KEY", 1)
+    scenario.publish(1)
+
+    declared = rows(
+        scenario, "select table_name from duckdb_constraints() where constraint_type = 'PRIMARY KEY'"
+    )
+    assert ("mart_pipeline",) in declared
+    assert ("mart_stages",) not in declared
+    named = rows(scenario, "select primary_key from _publish where table_name = 'mart_stages'")
+    assert named == [("pipeline, stage",)]
+
+
 def test_comments_come_from_the_manifest(scenario: Scenario) -> None:
     scenario.publish(1)
 

@@ -67,3 +67,17 @@ def test_reading_many_runs_does_not_keep_all_their_files_open(instance: dg.Dagst
     open_files = {os.path.realpath(path) for path in descriptors.iterdir() if path.exists()}
     logs = {file for file in open_files if "/history/runs/" in file and file.endswith(".db")}
     assert len(logs) <= KEPT
+
+
+def test_what_the_schema_has_is_asked_until_its_first_yes(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, asked, answers = instance.event_log_storage, [], iter([False, True])
+
+    def ask(self: SqliteEventLogStorage, name: str) -> bool:
+        asked.append(name)
+        return next(answers)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "has_table", ask)
+    assert [log.has_table("runs_of_tomorrow") for _ in range(4)] == [False, True, True, True]
+    assert asked == ["runs_of_tomorrow"] * 2
