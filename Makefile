@@ -79,8 +79,8 @@ format: $(VENV)/.installed-dev ## bring Python into the house style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev ## measure Dagster's CPU and memory beside dbt alone on the bundled example
-	@$(BIN)/python -m tests.benchmark.dagster_overhead
+bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs beside its SQL alone, and Dagster beside dbt alone
+	@$(BIN)/python -m tests.benchmark.overhead
 
 # The development lock comes first, so that the run lock can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
