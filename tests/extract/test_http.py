@@ -209,8 +209,9 @@ def test_proxies_of_this_machine_are_used_but_none_of_its_passwords(
     netrc = tmp_path / "netrc"
     netrc.write_text("machine crm.example login somebody password secret\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "near.example")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "near.example")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/own/certificates.pem")
     sent: list[tuple[requests.PreparedRequest, dict[str, Any]]] = []
 
     def send(self: object, request: requests.PreparedRequest, **settings: Any) -> None:
@@ -232,7 +233,7 @@ def test_proxies_of_this_machine_are_used_but_none_of_its_passwords(
     assert far_settings["proxies"]["https"] == "http://proxy.example:3128"
     assert near.url == "https://near.example/me?q=a+b"
     assert "https" not in near_settings["proxies"]
-    assert {settings["verify"] for _, settings in sent} == {True}
+    assert {settings["verify"] for _, settings in sent} == {"/own/certificates.pem"}
     assert "gzip" in far.headers["Accept-Encoding"]
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +76,18 @@ def test_what_only_the_stricter_parser_refuses_is_taken() -> None:
     assert found[1].value["x"] == "\ud800"
 
 
-def test_records_full_of_objects_like_themselves_cost_no_more_than_their_length() -> None:
-    record = '{"id":1,"of":[' + ",".join(['{"id":2}'] * 2_000) + "]}"
-    found = read_listing('{"r":[' + ",".join([record] * 50) + "]}", "r").records
-    assert [raw.text for raw in found] == [record] * 50
+def test_blanks_that_only_some_records_have_belong_to_none() -> None:
+    found = read_listing('{"r":[{"id":1},{"id":2} ,{"id":3}\n,{"id":4} ]}', "r").records
+    assert [raw.text for raw in found] == ['{"id":1}', '{"id":2}', '{"id":3}', '{"id":4}']
+
+
+def test_a_record_full_of_objects_like_itself_is_not_tried_at_each_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+    loads = orjson.loads
+    monkeypatch.setattr(orjson, "loads", lambda text: tried.append(text) or loads(text))
+    record = '{"id":1,"of":[' + ",".join(['{"id":2}'] * 500) + "]}"
+    found = read_listing('{"r":[' + ",".join([record] * 20) + "]}", "r").records
+    assert [raw.text for raw in found] == [record] * 20
+    assert len(tried) <= 3 * 20

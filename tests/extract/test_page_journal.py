@@ -66,13 +66,19 @@ def test_a_checkpoint_that_was_cut_short_counts_as_never_written(tmp_path: Path,
 def test_pages_that_a_power_cut_took_are_asked_for_again(tmp_path: Path) -> None:
     sizes = []
     journal = journal_of(tmp_path, 0)
-    for page in range(3):
+    for page in range(4):
         journal.append([record(page)], {"after": page}, {}, 0)
         sizes.append(journal.confirmed.offset)
     with (tmp_path / PAGES).open("r+b") as stream:
         stream.truncate(sizes[1] + 7)
-    assert PageJournal(tmp_path).confirmed.cursor == {"after": 1}
-    assert ids(tmp_path) == ["0", "1"]
+    journal = PageJournal(tmp_path)
+    assert journal.confirmed.cursor == {"after": 1}
+    journal.append([record(7)], {"after": 7}, {}, 0)
+    # Killed with the next page on disk: the line that once stood there must not confirm it.
+    with (tmp_path / PAGES).open("ab") as stream:
+        stream.write(b"x" * (sizes[3] - sizes[2]))
+    assert PageJournal(tmp_path).confirmed.cursor == {"after": 7}
+    assert ids(tmp_path) == ["0", "1", "7"]
 
 
 def test_a_batch_whose_plan_is_not_whole_is_begun_again(tmp_path: Path) -> None:
