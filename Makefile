@@ -20,13 +20,14 @@ TESTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 TRYTON_VENV := .venv-tryton
+DLT_VENV := .venv-dlt
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton lint format lock bench clean
+.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton lint format lock bench bench-extract clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
@@ -91,6 +92,9 @@ format: $(VENV)/.installed-dev ## bring Python into the house style
 bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs beside its SQL alone, and Dagster beside dbt alone
 	@$(BIN)/python -m tests.benchmark.overhead
 
+bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
+	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
+
 # The development lock comes first, so that the run lock can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
 lock: $(VENV)/.installed ## resolve both requirement locks anew from pyproject.toml
@@ -98,7 +102,7 @@ lock: $(VENV)/.installed ## resolve both requirement locks anew from pyproject.t
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
-	@rm -rf $(VENV) $(TRYTON_VENV) .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
@@ -132,6 +136,12 @@ $(TRYTON_VENV)/.installed: tests/tryton/requirements.txt $(VENV)/.created
 	@echo "Making $(TRYTON_VENV) (about a minute the first time)"
 	@$(BIN)/python -m venv --clear $(TRYTON_VENV)
 	@$(TRYTON_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/tryton/requirements.txt
+	@touch $@
+
+$(DLT_VENV)/.installed: tests/benchmark/extract/requirements.txt $(VENV)/.created
+	@echo "Making $(DLT_VENV) (half a minute the first time)"
+	@$(BIN)/python -m venv --clear $(DLT_VENV)
+	@$(DLT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmark/extract/requirements.txt
 	@touch $@
 
 # uv comes from the lock itself. It does not read pip's settings, so the index that pip would use is handed

@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from dagster_project.extract.api import redaction
 from dagster_project.extract.api.api_errors import ForeignLink, RequestRefused, SourceUnavailable
@@ -199,6 +201,40 @@ def test_an_exception_of_the_line_is_told_without_its_address(server: FakeServer
         client(server, StillClock()).json(Request("/me", "deals", params={"q": "secret-query"}))
     assert "secret-query" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_proxies_of_this_machine_are_used_but_none_of_its_passwords(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine crm.example login somebody password secret\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "near.example")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/own/certificates.pem")
+    sent: list[tuple[requests.PreparedRequest, dict[str, Any]]] = []
+
+    def send(self: object, request: requests.PreparedRequest, **settings: Any) -> None:
+        sent.append((request, settings))
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    asking = Client(
+        "hq", "https://crm.example", FakeDialect(TOKEN), {"default": 1e4}, clock=StillClock(), attempts=1
+    )
+    for address in ("https://crm.example", "https://near.example"):
+        asking.move_to(address)
+        with pytest.raises(SourceUnavailable):
+            asking.json(Request("/me", "me", params={"q": "a b"}))
+    (far, far_settings), (near, near_settings) = sent
+    assert far.url == "https://crm.example/me?q=a+b"
+    assert far.headers["x-api-token"] == TOKEN
+    assert "Authorization" not in far.headers
+    assert far_settings["proxies"]["https"] == "http://proxy.example:3128"
+    assert near.url == "https://near.example/me?q=a+b"
+    assert "https" not in near_settings["proxies"]
+    assert {settings["verify"] for _, settings in sent} == {"/own/certificates.pem"}
+    assert "gzip" in far.headers["Accept-Encoding"]
 
 
 @pytest.mark.slow

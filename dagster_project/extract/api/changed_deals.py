@@ -79,7 +79,7 @@ def _living(batches: Sequence[Batch]) -> str:
 
 
 def _rows(query: str) -> list[tuple[str, ...]]:
-    with duckdb.connect(":memory:", config={"memory_limit": "512MB", "threads": 2}) as connection:
+    with duckdb.connect(":memory:", config={"memory_limit": "512MB", "threads": 1}) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -5,9 +5,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from dagster_project.extract.api.api_errors import Malformed
 
 _BLANK = re.compile(r"[ \t\r\n]*")
+_FIRST_KEY = re.compile(r'\{[ \t\r\n]*"[^"\\]*"[ \t\r\n]*:')
+# Objects inside a record may begin as records do: after so many wrong guesses its end is looked for in order.
+_GUESSES = 3
 
 
 def _refuse_constant(name: str) -> Any:
@@ -17,9 +22,12 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawRecord:
-    """One element of a list: its parsed `value`, and its `text` as the CRM sent it."""
+    """One element of a list: its `text` as the CRM sent it, and its parsed `value`, to decide by.
+
+    A number of more than 64 bits may be rounded in `value`, as fractions are; what is kept is the text.
+    """
 
     value: Any
     text: str
@@ -96,11 +104,36 @@ def _list(text: str, at: int, records: list[RawRecord]) -> int:
     if text[at] != "[":
         raise Malformed("there is no list where the records should be")
     at = _skip(text, at + 1)
+    border = ""
     while text[at] != "]":
+        if border:
+            at = _until_no_guess(text, at, border, records)
         value, end = _DECODER.raw_decode(text, at)
         records.append(RawRecord(value, text[at:end]))
         at = _next(text, end, "]")
+        if not border and (key := _FIRST_KEY.match(text, at)):
+            border = text[end : key.end()]
     return at + 1
+
+
+def _until_no_guess(text: str, at: int, border: str, records: list[RawRecord]) -> int:
+    """Append records while each ends where the text goes on like the `border` of the first two; where not.
+
+    The parser of orjson takes half the time of the one that tells where a value ends, but must be given the
+    end. A guess is right exactly when the text up to it is one object: none begins with another whole one.
+    """
+    gap = border.index("{")
+    end, wrong = at, 0
+    while wrong < _GUESSES and (end := text.find(border, end + 1)) >= 0:
+        piece = text[at:end].rstrip()
+        try:
+            records.append(RawRecord(orjson.loads(piece), piece))
+        except orjson.JSONDecodeError:
+            wrong += 1
+        else:
+            at = end = end + gap
+            wrong = 0
+    return at
 
 
 def _next(text: str, at: int, end: str) -> int:

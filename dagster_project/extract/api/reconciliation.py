@@ -119,7 +119,7 @@ def compare(landing: Landing, source: str, telling: StageTelling) -> list[Compar
     """
     waiting = list(coverage(landing, source, telling.history).left)
     second = {batch.folder.name for batch in deals if _is_second_reading(batch)}
-    with duckdb.connect(":memory:", config={"memory_limit": "512MB", "threads": 2}) as connection:
+    with duckdb.connect(":memory:", config={"memory_limit": "512MB", "threads": 1}) as connection:
         rows = connection.execute(query, [not telling.is_never_empty, waiting]).fetchall()
     return [Compared(deal_id, agrees, batch in second) for deal_id, agrees, batch in rows]
 
