@@ -97,13 +97,12 @@ def test_a_deal_that_a_list_leaves_out_but_the_crm_still_has_is_not_declared_gon
 def test_what_changes_while_ids_are_listed_is_left_to_its_window(bench: ApiBench) -> None:
     bench.fill(40)
     bench.run()
-    budget = {"daily": 7}
     # A probe, the stages, a window, four pages of ids are one too many for this night.
     first = night(bench, 7, budget={"daily": 5})
     assert first["deals"].status is Status.LANDED
     del bench.server.deals["3"]  # after its page was read
     bench.server.put("41", DAY + timedelta(days=8))
-    night(bench, 8, budget=budget | {"daily": 100})
+    night(bench, 8)
     assert not [row for row in bench.rows("deals") if row["is_deleted"]]
     night(bench, 15)
     assert [row["record_id"] for row in bench.rows("deals") if row["is_deleted"]] == ["3"]
@@ -250,11 +249,10 @@ def test_another_version_of_the_interface_is_told(bench: ApiBench) -> None:
     assert night(bench, 2, api_version="v9", entities=["deals"])["deals"].notes == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_removed_empty_batches_never_change_what_is_covered(bench: ApiBench, seed: int) -> None:
     """The same nights with and without the removal tell the same coverage, night by night."""
-    seeded, plain = random.Random(seed), ApiBench(bench.server, bench.root.parent / "plain")
-    plain.clock = bench.clock
+    seeded, plain = random.Random(seed), ApiBench(bench.server, bench.root.parent / "plain", bench.clock)
     bench.fill(20)
     for number in range(30):
         if seeded.random() < 0.3:
