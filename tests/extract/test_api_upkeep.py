@@ -161,6 +161,18 @@ def test_values_that_change_without_a_stamp_are_read_again_every_fourth_week(ben
     assert night(bench, 56, sweep_days=1000)["deals"].upkeep == report.upkeep
 
 
+def test_a_change_that_came_later_than_the_lookback_is_found_with_its_move(bench: ApiBench) -> None:
+    bench.fill(25)
+    bench.run(sweep_days=1000)
+    night(bench, 1, sweep_days=1000)
+    bench.server.put("9", DAY + HOUR, stage="s2")  # committed a day later, with the stamp of its beginning
+    night(bench, 2, sweep_days=1000)
+    assert newest(bench)["9"]["payload"]["stage"] == "s1"
+    night(bench, 28, sweep_days=1000)
+    assert newest(bench)["9"]["payload"]["stage"] == "s2"
+    assert [path for path in bench.server.paths() if "history" in path] == ["/history?ids=9"]
+
+
 def test_a_full_refresh_can_be_switched_off(bench: ApiBench) -> None:
     bench.fill(5)
     bench.run(sweep_days=1000, full_refresh_days=0)

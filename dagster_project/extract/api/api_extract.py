@@ -17,11 +17,12 @@ from dagster_project.extract.api.api_errors import (
     CursorExpired,
     DailyQuotaExhausted,
     NotThere,
+    Place,
     SourceUnavailable,
 )
 from dagster_project.extract.api.api_plan import Planner
 from dagster_project.extract.api.api_report import EntityReport, Status
-from dagster_project.extract.api.batch_reading import BatchReader, cursors_expired
+from dagster_project.extract.api.batch_reading import MOST_RESTARTS, BatchReader
 from dagster_project.extract.api.connectors import open_connector
 from dagster_project.extract.api.coverage import Coverage, Span, coverage
 from dagster_project.extract.api.daily_budget import Allowance, DailyBudget
@@ -175,7 +176,13 @@ class Extraction:
             report.reason, report.kind_of_error = str(error), type(error).__name__
         except CursorExpired:
             report.status, report.is_passing = Status.FAILED, True
-            report.reason = str(cursors_expired(self.source.name, spec.name))
+            report.reason = str(
+                SourceUnavailable(
+                    Place(self.source.name, spec.name, "list"),
+                    f"its paging cursors expired {MOST_RESTARTS + 1} times in one run",
+                    "run again later: this reading begins anew; if it stays so, report the text",
+                )
+            )
         except (ApiError, InUse) as error:
             report.status, report.reason = Status.FAILED, str(error)
             report.is_passing = isinstance(error, SourceUnavailable)

@@ -13,8 +13,6 @@ from dagster_project.extract.api.api_errors import (
     CursorExpired,
     DailyQuotaExhausted,
     NotThere,
-    Place,
-    SourceUnavailable,
 )
 from dagster_project.extract.api.api_plan import BatchPlan, Planner
 from dagster_project.extract.api.api_report import EntityReport
@@ -111,15 +109,21 @@ class BatchReader:
     def _read_to_the_end(
         self, spec: EntitySpec, plan: BatchPlan, journal: PageJournal, report: EntityReport
     ) -> list[str]:
-        """Read the plan; begin again, some times, where the CRM forgets its cursor. Errors: ApiError."""
-        for _ in range(MOST_RESTARTS + 1):
+        """Read the plan; begin again, some times, where the CRM forgets its cursor.
+
+        Errors: ApiError, CursorExpired.
+        """
+        restarts = 0
+        while True:
             try:
                 return self._read(spec, plan, journal, report)
             except CursorExpired:
-                logger.warning("%s: %s: cursor expired, begun again", self._source.name, spec.name)
                 journal.restart()
                 report.done_now = 0
-        raise cursors_expired(self._source.name, spec.name)
+                restarts += 1
+                if restarts > MOST_RESTARTS:
+                    raise
+                logger.warning("%s: %s: cursor expired, begun again", self._source.name, spec.name)
 
     def _read(
         self, spec: EntitySpec, plan: BatchPlan, journal: PageJournal, report: EntityReport
@@ -271,15 +275,6 @@ class _Meter:
     def spent(self) -> dict[str, float]:
         now = asdict(self._client.usage.since(self._start))
         return {name: value + now[name] for name, value in self._before.items()}
-
-
-def cursors_expired(source: str, entity: str) -> ApiError:
-    """The error for a CRM that forgets its cursors faster than they are used."""
-    return SourceUnavailable(
-        Place(source, entity, "list"),
-        f"its paging cursors expired {MOST_RESTARTS + 1} times in one run",
-        "run again later: this reading begins anew; if it stays so, report the text",
-    )
 
 
 def _is_within(record: Record, window: Window, spec: EntitySpec) -> bool:

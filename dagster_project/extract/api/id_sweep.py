@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dagster_project.extract.api.api_errors import CursorExpired, DailyQuotaExhausted
 from dagster_project.extract.api.api_report import EntityReport, Status
-from dagster_project.extract.api.batch_reading import MOST_RESTARTS, cursors_expired
+from dagster_project.extract.api.batch_reading import MOST_RESTARTS
 from dagster_project.extract.api.changed_deals import IdsCompared, compare_ids
 from dagster_project.extract.api.page_journal import PageJournal
 from dagster_project.extract.api.protocol import EntitySpec, Record, Window, tombstone
@@ -68,10 +68,9 @@ def _is_due(run: "Extraction", spec: EntitySpec, report: EntityReport) -> bool:
 
 
 def _list(run: "Extraction", spec: EntitySpec, journal: PageJournal) -> None:
-    """Read the list of ids from the checkpoint to its end. Errors: ApiError."""
-    for _ in range(MOST_RESTARTS + 1):
-        if journal.confirmed.is_complete:
-            return
+    """Read the list of ids from the checkpoint to its end. Errors: ApiError, CursorExpired."""
+    restarts = 0
+    while not journal.confirmed.is_complete:
         cursor = journal.confirmed.cursor
         try:
             for page in run.connector.ids(spec, dict(cursor) if cursor else None):
@@ -80,7 +79,9 @@ def _list(run: "Extraction", spec: EntitySpec, journal: PageJournal) -> None:
                     return
         except CursorExpired:
             journal.restart()
-    raise cursors_expired(run.source.name, spec.name)
+            restarts += 1
+            if restarts > MOST_RESTARTS:
+                raise
 
 
 def _mend(run: "Extraction", spec: EntitySpec, report: EntityReport, found: IdsCompared) -> None:
