@@ -77,6 +77,7 @@ def _list(run: "Extraction", spec: EntitySpec, journal: PageJournal) -> None:
                 journal.append([Record(record_id, "") for record_id in page.ids], page.cursor, {}, 0)
                 if page.cursor is None:
                     return
+            journal.append((), None, {}, 0)
         except CursorExpired:
             journal.restart()
             restarts += 1
