@@ -96,14 +96,16 @@ def test_a_deal_that_a_list_leaves_out_but_the_crm_still_has_is_not_declared_gon
 
 def test_what_changes_while_ids_are_listed_is_left_to_its_window(bench: ApiBench) -> None:
     bench.fill(40)
+    del bench.server.deals["5"]
     bench.run()
-    # A probe, the stages, a window, four pages of ids are one too many for this night.
+    # A probe, the stages, a window and teams leave the first page of ids to this night.
     first = night(bench, 7, budget={"daily": 5})
-    assert first["deals"].status is Status.LANDED
+    assert first["deals"].status is Status.LANDED and len(id_pages(bench)) == 1
     del bench.server.deals["3"]  # after its page was read
-    bench.server.put("41", DAY + timedelta(days=8))
+    bench.server.put("5", DAY + timedelta(days=8))  # on the page that was read
     night(bench, 8)
     assert not [row for row in bench.rows("deals") if row["is_deleted"]]
+    assert "records" not in kinds(bench)
     night(bench, 15)
     assert [row["record_id"] for row in bench.rows("deals") if row["is_deleted"]] == ["3"]
 
@@ -237,8 +239,10 @@ def test_an_entity_that_the_account_lacks_is_told_once_and_again_after_it_came_b
     assert again.status is Status.SKIPPED and again.reason and again.news == []
     bench.server.always = None
     assert night(bench, 2)["teams"].status is Status.LANDED
-    bench.server.always = lambda path: (404, {}, {}) if path == "/teams" else None
+    bench.server.always = lambda path: (403, {}, refused) if path == "/teams" else None
     assert len(night(bench, 3)["teams"].news) == 1
+    bench.server.always = lambda path: (404, {}, {}) if path == "/teams" else None
+    assert len(night(bench, 4)["teams"].news) == 1
 
 
 def test_a_warning_of_the_interface_is_told_once_and_kept_with_every_run(bench: ApiBench) -> None:
