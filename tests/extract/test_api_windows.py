@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dagster_project.extract.api import empty_batches
 from dagster_project.extract.api.api_errors import CursorExpired
 from dagster_project.extract.api.api_report import Status
-from dagster_project.extract.api.coverage import Span, last_full_day
+from dagster_project.extract.api.coverage import Span, coverage_of, last_full_day
 from dagster_project.extract.api.protocol import Cursor, EntitySpec, Page, Window
-from dagster_project.extract.landing import Landing
+from dagster_project.extract.landing import Batch, Landing
 from tests.extract.api_bench import DAY, ApiBench
 from tests.extract.fake_crm import FakeConnector, FakeServer
 
@@ -127,3 +128,42 @@ def test_nights_without_a_change_leave_one_empty_batch_and_the_coverage_they_had
     again = bench.run(DAY + timedelta(days=30), sweep_days=1000, full_refresh_days=0)["deals"]
     assert again.status is Status.UP_TO_DATE
     assert not bench.server.asked
+
+
+def test_a_process_killed_while_it_removes_empty_batches_leaves_one_too_many(
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.fill(3)
+    bench.run()
+    bench.clock.passed += 24 * 3600
+    bench.run(END)
+
+    def killed(root: Path, batch: Batch) -> None:
+        raise KeyboardInterrupt
+
+    bench.clock.passed += 24 * 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(empty_batches, "_remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(END + timedelta(days=1), entities=["deals"])
+    found = Landing(bench.root).batches("hq", "deals")
+    assert [batch.manifest.rows for batch in found] == [3, 0, 0]
+    assert coverage_of(found).until == END + timedelta(days=2) + 4 * HOUR
+    bench.clock.passed += 24 * 3600
+    bench.run(END + timedelta(days=2), entities=["deals"])
+    assert [batch.manifest.rows for batch in Landing(bench.root).batches("hq", "deals")] == [3, 0]
+
+
+def test_what_a_killed_removal_left_is_swept_and_was_out_of_sight(bench: ApiBench) -> None:
+    bench.fill(3)
+    bench.run()
+    bench.clock.passed += 24 * 3600
+    bench.run(END)
+    landing = Landing(bench.root)
+    left = landing.batches("hq", "deals")[-1]
+    # As if the process had died between its rename and the end: the folder is there, nobody holds its lock.
+    room = bench.root / ".inflight" / "void-12345678"
+    room.mkdir()
+    left.folder.rename(room / left.folder.name)
+    assert len(landing.batches("hq", "deals")) == 1
+    assert landing.sweep() == 1 and not room.exists()
