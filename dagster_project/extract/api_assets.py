@@ -116,7 +116,7 @@ def _results(
     selected: set[tuple[dg.AssetKey, str]],
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     key = landing_key(source.name, report.entity)
-    for note in [*report.notes, *([report.reason] if report.reason else [])]:
+    for note in report.news:
         context.log.warning(f"{source.name}, {report.entity}: {note}")
     if report.status is not Status.FAILED:
         yield dg.MaterializeResult(key, metadata=report_metadata(report))
@@ -124,7 +124,7 @@ def _results(
         yield dg.AssetCheckResult(
             check_name=COMPLETE,
             asset_key=key,
-            passed=report.status in (Status.LANDED, Status.UP_TO_DATE) and not report.notes,
+            passed=not report.news,
             severity=dg.AssetCheckSeverity.WARN,
             description="; ".join([*([f"{report.status.value}: {report.reason}"] if report.reason else []),
                                    *report.notes]) or None,
@@ -200,5 +200,7 @@ def report_metadata(report: EntityReport) -> dict[str, dg.MetadataValue]:
         "seconds": dg.MetadataValue.float(round(report.seconds, 1)),
         "seconds waited for the rate limit": dg.MetadataValue.float(round(report.usage.seconds_waited, 1)),
         "warnings": dg.MetadataValue.text("; ".join(report.notes) or "none"),
+        "warnings of the interface": dg.MetadataValue.text("; ".join(report.api_warnings) or "none"),
+        "upkeep": dg.MetadataValue.text("; ".join(report.upkeep) or "nothing was due"),
         **{name: dg.MetadataValue.int(number) for name, number in numbers},
     }

@@ -60,13 +60,17 @@ class InFlight:
         Errors: InUse when another process works in it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / (name + _RESUMABLE_SUFFIX)
+        path = self.path(name)
         guard = path.with_name(path.name + _LOCK_SUFFIX)
         with guard.open("a") as lock:
             if not _try_lock(lock):
                 raise InUse(name)
             path.mkdir(exist_ok=True)
             yield path
+
+    def path(self, name: str) -> Path:
+        """Where the resumable folder of this name lies, whether it is there or not."""
+        return self.root / (name + _RESUMABLE_SUFFIX)
 
     def sweep(self) -> int:
         """Remove abandoned folders; the number removed. What can be resumed is kept for 30 days."""

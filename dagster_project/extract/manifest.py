@@ -34,10 +34,11 @@ class Stamp:
 class ApiReading:
     """How a batch was read from a CRM's interface; instants are UTC by the CRM's clock.
 
-    `kind`: "window" (what changed from `window_from`, None: ever, to before `window_to`), "records" (asked
-    for by id) or "sweep" (tombstones of what vanished). `is_watermarked`: the CRM itself vouches that nothing
-    before `window_to` can still appear. `follows_through`: the newest batch of deals whose changes are in.
-    `left`: records still to be asked for. `requests`, `bytes`, `cost`, `seconds_waited`: what it took.
+    `kind`: "window" (what changed from `window_from`, None: ever, to before `window_to`), "refresh" (all
+    records once more), "records" (asked for by id) or "sweep" (tombstones of what vanished).
+    `is_watermarked`: the CRM itself vouches that nothing before `window_to` can still appear.
+    `follows_through`: the newest batch of deals whose changes are in. `left`: records still to be asked for.
+    `requests`, `bytes`, `cost`, `seconds_waited`: what it took. `properties`: the fields asked for.
     """
 
     kind: str

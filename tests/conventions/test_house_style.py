@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sorted((ROOT / "dagster_project").rglob("*.py"))
-SQL = sorted((ROOT / "dbt").rglob("*.sql"))
+SQL = sorted(path for path in (ROOT / "dbt").rglob("*.sql") if "target" not in path.parts)
 LINES = 360
 
 

@@ -16,11 +16,13 @@ from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.api.dialect import Dialect, Kind, Rate, Verdict
 from dagster_project.extract.api.exchange import Reply, Request
 from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.json_text import RawRecord
 from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
+    IdPage,
     Page,
     Reading,
     Record,
@@ -64,6 +66,8 @@ class FakeServer(LocalServer):
         with self._lock:
             deals = sorted(self.deals.values(), key=lambda deal: deal["id"])
         low, high = query.get("since", ""), "9" if self.ignores_until else query.get("until", "9")
+        if "ids" in query:
+            deals = [deal for deal in deals if str(deal["id"]) in query["ids"].split(",")]
         matching = [deal for deal in deals if low <= deal["modified"] and deal["modified"] < high]
         rest = [deal for deal in matching if deal["id"] > int(query.get("after", 0))]
         page = rest[: int(query.get("limit", PAGE))]
@@ -118,6 +122,7 @@ class FakeConnector(Connector):
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, PipedriveSource) and source.base_url
         self.api_version = source.api_version or "v2"
+        self._asked = source.properties
         self.client = Client(
             source.name,
             source.base_url,
@@ -142,33 +147,43 @@ class FakeConnector(Connector):
             if window.start:
                 params["since"] = window.start.isoformat()
             found = self.client.listing(Request("/deals", "deals", f"after {after}", params=params), "data")
-            records = [
-                Record(str(raw.value["id"]), raw.text, datetime.fromisoformat(raw.value["modified"]))
-                for raw in found.records
-            ]
+            records = [self._deal(raw) for raw in found.records]
             after = found.records[-1].value["id"] if records else after
             yield Page(records, {"after": after} if found.fields["more"] else None, found.fields["total"])
             if not found.fields["more"]:
                 return
 
     def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
+        if entity.name == "deals":
+            params = {"ids": ",".join(ids), "limit": 100}
+            found = self.client.listing(Request("/deals", "deals", f"{len(ids)} ids", params=params), "data")
+            return [self._deal(raw) for raw in found.records]
         request = Request("/history", entity.name, f"deal {ids[0]}", params={"ids": ",".join(ids)})
         found = self.client.listing(request, "data")
         return [Record(f"{raw.value['deal']}/{raw.value['stage']}", raw.text) for raw in found.records]
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
-        after = 0
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
+        after = (cursor or {}).get("after", 0)
         while True:
             found = self.client.listing(
                 Request("/deals", "deals", f"ids after {after}", params={"after": after}), "data"
             )
-            yield [str(raw.value["id"]) for raw in found.records]
-            if not found.fields["more"]:
+            after = found.records[-1].value["id"] if found.records else after
+            is_last = not found.fields["more"]
+            yield IdPage(
+                [str(raw.value["id"]) for raw in found.records], None if is_last else {"after": after}
+            )
+            if is_last:
                 return
-            after = found.records[-1].value["id"]
 
     def schema(self, entity: EntitySpec) -> Mapping[str, str]:
         return self.described
+
+    def properties(self, entity: EntitySpec) -> Sequence[str]:
+        return self._asked.get(entity.name, ())
+
+    def _deal(self, raw: RawRecord) -> Record:
+        return Record(str(raw.value["id"]), raw.text, datetime.fromisoformat(raw.value["modified"]))
 
 
 def fake_source(address: str, **more: Any) -> PipedriveSource:

@@ -133,9 +133,10 @@ def test_a_deal_touched_after_midnight_keeps_its_day(bench: HubSpotBench) -> Non
     bench.deal(2, TODAY + timedelta(hours=15), "quote")
     bench.portal.change("deals", "2", TODAY + NIGHT + timedelta(hours=1), {"amount": "9"})
     report = bench.run(bench.next_night())["deals"]
-    # Its newest change belongs to the next window; the move of this day is landed all the same.
-    assert report.covered_until == TODAY + NIGHT
-    assert bench.ids("deals")[3:] == ["2"] and bench.rows("deals")[-1]["modified_at"] is None
+    # The window ends a minute before the night's own time, 04:00: both changes are in it.
+    assert report.covered_until == TODAY + timedelta(hours=27, minutes=59)
+    assert bench.ids("deals")[3:] == ["2"]
+    assert bench.rows("deals")[-1]["modified_at"] == datetime(2026, 4, 2, 1)
     moves = bench.rows("deal_history")[-1]["payload"]["propertiesWithHistory"]["dealstage"]
     assert moves[0]["timestamp"] == "2026-04-01T15:00:00.000Z"
     bench.run(bench.next_night())
@@ -395,11 +396,14 @@ def test_the_token_is_nowhere(bench: HubSpotBench, caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_a_wrong_clock_of_this_machine_changes_nothing(bench: HubSpotBench, hours: int) -> None:
     bench.deals(2)
+    bench.deal(3, DAY + timedelta(hours=28 - 1.5))
     true_now = bench.clock.now
+    # The portal's clock says 04:00, whatever this machine's says.
+    bench.clock.start += timedelta(hours=hours)
     bench.portal.clock = lambda: true_now() - timedelta(hours=hours)
     report = bench.run()["deals"]
-    assert report.covered_until == DAY + NIGHT
-    assert bench.ids("deals") == ["1", "2"]
+    assert report.covered_until == DAY + timedelta(hours=27, minutes=59)
+    assert bench.ids("deals") == ["1", "2", "3"]
 
 
 def test_the_same_window_again_lands_nothing_new(bench: HubSpotBench) -> None:

@@ -284,3 +284,21 @@ def test_instants_are_utc_over_a_change_of_the_clock(
         (datetime(2026, 3, 28, 23, 30), date(2026, 3, 29)),
         (datetime(2026, 3, 29, 22, 30), date(2026, 3, 30)),
     ]
+
+
+def test_a_deal_that_vanished_and_is_seen_again_is_no_deleted_deal(
+    bench: HubSpotBench, hubspot_ledger: LedgerBench
+) -> None:
+    bench.deals(40)
+    bench.run()
+    hidden = bench.portal.things["deals"].pop("7")
+    bench.run(bench.next_night(7))
+    # It counts as gone from the day on which it was missed, and as back from the day it was seen again.
+    assert build(bench, hubspot_ledger, (DAY + 8 * NIGHT).date()).rows(
+        "fct_deals", "deal_id", where="is_deleted"
+    ) == [("7",)]
+    bench.portal.things["deals"]["7"] = hidden  # as it was: its modified stamp is older than the tombstone
+    bench.run(bench.next_night(7))
+    tables = build(bench, hubspot_ledger, (DAY + 15 * NIGHT).date())
+    assert tables.rows("fct_deals", "stage_id", "is_deleted", where="deal_id = '7'") == [("new", False)]
+    assert not tables.rows("fct_deals", "deal_id", where="is_deleted")

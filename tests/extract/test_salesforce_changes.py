@@ -109,9 +109,9 @@ def test_a_watermark_that_stands_still_for_more_than_a_day_gives_way_to_the_look
     bench.fill(1)
     bench.run(DAY, "deals")
     bench.org.held_back_until = END
-    bench.put_deal(2, END + HOUR)
+    bench.put_deal(2, END + 5 * HOUR)  # after the first night, which began at 04:00
     report = bench.night(2, "deals")["deals"]
-    assert report.covered_until == END + timedelta(days=2)
+    assert report.covered_until == END + timedelta(days=2, hours=3, minutes=59)
     assert sorted(bench.ids("deals")) == [deal_id(1), deal_id(2)]
     assert "vouches for Opportunity only up to 2026-04-01 00:00:00+00:00" in caplog.text
     bench.org.held_back_until = None

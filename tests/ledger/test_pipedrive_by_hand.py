@@ -126,3 +126,22 @@ def test_a_stage_that_was_renamed_and_one_that_is_gone_keep_their_labels(
     labels = dict(tables.rows("dim_stage", "stage_id", "stage", where="source_relation = 'hq'"))
     assert labels == {"1": "First contact", "2": "Offer", "3": "Contract"}
     assert [row[:2] for row in moves(tables, 1)] == [("entry", "1"), ("forward", "2"), ("forward", "3")]
+
+
+def test_a_deal_touched_again_after_midnight_counts_as_it_stood_when_the_day_ended(
+    tmp_path: Path, read: Callable[[PipedriveBench, int], LedgerTables]
+) -> None:
+    bench = PipedriveBench(tmp_path / "landing")
+    company = bench.company
+    company.add_deal(1, BEGIN, value=Decimal(100))
+    company.change(1, datetime(2026, 3, 31, 14), stage_id=2)
+    # The night runs at 04:00 and speaks of 31 March.
+    company.change(1, datetime(2026, 4, 1, 1), stage_id=3, value=Decimal(900))
+    company.add_deal(2, datetime(2026, 4, 1, 0, 30))
+    bench.run()
+    bench.server.close()
+    tables = read(bench, 1)
+    assert tables.rows("fct_deals", "deal_id", "stage_id", "amount_native") == [("1", "2", 100)]
+    tables = read(bench, 2)  # the next day's figures, of the same landing
+    found = tables.rows("fct_deals", "deal_id", "stage_id", "amount_native", order="deal_id")
+    assert found[0] == ("1", "3", 900) and [row[0] for row in found] == ["1", "2"]

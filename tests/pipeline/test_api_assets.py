@@ -117,6 +117,43 @@ def test_a_crm_that_is_down_fails_the_run_and_keeps_what_was_landed(
     assert not Landing(configured.paths.landing).batches("hq", "deals")
 
 
+def test_a_feature_that_the_account_lacks_warns_in_its_first_night_only(
+    server: FakeServer, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    server.always = lambda path: (403, {}, {"message": "not in your plan"}) if path == "/teams" else None
+    configured = settings(server, tmp_path)
+    last, passed = yesterday(configured), []
+    for day in (last - timedelta(days=1), last):
+        result = land(configured, instance, day, day)
+        assert result.success
+        checks = {check.asset_key.path[-1]: check for check in result.get_asset_check_evaluations()}
+        passed.append(checks["teams"].passed)
+        assert "not in your plan" in (checks["teams"].description or "")
+    assert passed == [False, True]
+    (newest,) = instance.fetch_materializations(dg.AssetKey(["landing", "hq", "teams"]), limit=1).records
+    assert "not in your plan" in str(newest.asset_materialization.metadata["outcome"].value)
+
+
+def test_warnings_of_the_interface_and_upkeep_stand_beside_the_asset(
+    server: FakeServer, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    body = {"success": True, "data": server.stages}
+    server.always = lambda path: (200, {"Deprecation": "@1"}, body) if path == "/stages" else None
+    configured = settings(server, tmp_path)
+    land(configured, instance, yesterday(configured), yesterday(configured))
+    more = ', properties: {deals: ["region"]}'
+    land(settings(server, tmp_path, more), instance, yesterday(configured), yesterday(configured))
+
+    def metadata(entity: str, newest: int) -> dict[str, dg.MetadataValue]:
+        key = dg.AssetKey(["landing", "hq", entity])
+        records = instance.fetch_materializations(key, limit=2).records
+        return records[newest].asset_materialization.metadata
+
+    assert metadata("stages", 1)["warnings of the interface"].value == "hq: stages: Deprecation: @1"
+    assert metadata("deals", 1)["warnings of the interface"].value == "none"
+    assert metadata("deals", 0)["upkeep"].value == "full refresh: 35 records read once more"
+
+
 def test_every_entity_of_every_type_of_crm_has_an_empty_batch(
     server: FakeServer, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:

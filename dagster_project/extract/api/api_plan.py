@@ -9,7 +9,7 @@ from typing import Any
 
 from dagster_project.api_settings import ApiSource
 from dagster_project.extract.api.changed_deals import changed_deals
-from dagster_project.extract.api.coverage import Coverage, Span, coverage, window_due
+from dagster_project.extract.api.coverage import REFRESH, WINDOW, Coverage, Span, coverage, window_due
 from dagster_project.extract.api.protocol import Connector, EntitySpec, Reading, Window
 from dagster_project.extract.landing import Landing, Stamp
 
@@ -22,7 +22,10 @@ _ID_FORMAT = "%Y%m%dT%H%M%S%f"
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch: its stamp and its window. `identity`: the configuration that its pages depend on."""
+    """One batch: its stamp and its window. `identity`: the configuration that its pages depend on.
+
+    `kind`: WINDOW, or REFRESH for all records once more.
+    """
 
     identity: str
     batch_id: str
@@ -31,6 +34,7 @@ class BatchPlan:
     window: Window
     is_watermarked: bool = False
     follows_through: str | None = None
+    kind: str = WINDOW
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
@@ -79,6 +83,11 @@ class Planner:
         found = self._window(spec, covered, is_follow_up)
         return (self._plan(spec, covered, *found), []) if found else None
 
+    def refresh(self, spec: EntitySpec, covered: Coverage) -> BatchPlan:
+        """The plan that reads every record once more, whatever is covered."""
+        window = Window(None, self.server_now() - self._connector.HOLDBACK)
+        return replace(self._plan(spec, covered, window, False), is_initial_load=False, kind=REFRESH)
+
     def stamp(self, spec: EntitySpec, newest_id: str, is_initial: bool) -> Stamp:
         """A batch that begins now by the CRM's clock. Ids of an entity's batches always ascend."""
         now = self.server_now()
@@ -119,7 +128,7 @@ class Planner:
         reread = self._reread and not is_follow_up
         if covered.until is not None and covered.until >= self._span.end and not reread:
             return None  # without a single request
-        end = min(self._span.end, self.server_now() - self._connector.HOLDBACK)
+        end = self._span.window_end(self.server_now() - self._connector.HOLDBACK)
         if is_follow_up and covered.until is not None and end - covered.until < _SHORTEST_FOLLOW_UP:
             return None
         due = window_due(covered, self._span.start, end, self._lookback, reread=reread)
@@ -130,6 +139,7 @@ class Planner:
         mark = self._connector.watermark(spec, due.start)
         if mark is None:
             return due, False
-        if due.start is not None and mark.covered_until <= due.start:
+        settled = due.start if covered.until is None or reread else covered.until
+        if settled is not None and mark.covered_until <= settled:
             return None  # the CRM says that nothing newer is settled yet
         return Window(due.start, min(due.end, mark.covered_until)), True

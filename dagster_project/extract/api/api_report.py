@@ -37,13 +37,18 @@ class EntityReport:
     """One entity of one extraction. While it is PARTIAL, `done` of `total` records are read (None: unknown).
 
     `reason` says why it is PARTIAL, SKIPPED or FAILED; `is_passing`: trying again may help.
-    `notes` are warnings. `reconciled`: of the entity with the deals' moves, once it is landed.
+    `is_told_before`: an earlier run has told it, and nothing has changed. `notes` are warnings;
+    `api_warnings` what the interface itself warns of (new ones are among the notes, once). `upkeep`: how far
+    the list of all ids and the full refresh are. `reconciled`: of the entity with the deals' moves, once it
+    is landed.
     """
 
     entity: str
     status: Status = Status.UP_TO_DATE
     reason: str = ""
+    kind_of_error: str = ""
     is_passing: bool = False
+    is_told_before: bool = False
     rows: int = 0
     batches: list[str] = field(default_factory=list)
     covered_until: datetime | None = None
@@ -54,7 +59,14 @@ class EntityReport:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+    api_warnings: list[str] = field(default_factory=list)
+    upkeep: list[str] = field(default_factory=list)
     reconciled: Reconciled | None = None
+
+    @property
+    def news(self) -> list[str]:
+        """What people have to know after this run: warnings, and why not everything is landed."""
+        return [*self.notes, *([self.reason] if self.reason and not self.is_told_before else [])]
 
     @property
     def nights_left(self) -> int | None:

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dagster_project.extract.api.dialect import Quota
@@ -12,6 +12,9 @@ from dagster_project.extract.api.dialect import Quota
 # What others of the account (people, integrations) shall always find left of the day's allowance.
 RESERVE = 0.2
 _SAVE_EVERY = 20
+# What was spent is kept by quarters of an hour: midnights of all time zones lie on one.
+_QUARTER = timedelta(minutes=15)
+_KEPT_FOR = timedelta(hours=48)
 
 
 class BudgetSpent(Exception):
@@ -30,24 +33,32 @@ class Allowance:
 
 
 class DailyBudget:
-    """Counts what was spent on one account on one of the vendor's days; `path` keeps it between runs."""
+    """Counts what was spent on one account since the vendor's day began; `path` keeps it between runs.
+
+    When that day began is the vendor's rule: a midnight somewhere, or 24 hours ago (Dialect.day_began).
+    """
 
     def __init__(self, allowance: Allowance, path: Path | None = None) -> None:
         self._allowance = allowance
         self._path = path
         self._lock = threading.Lock()
-        self._day: date | None = None
-        self._spent = 0
-        self._saved = 0
+        self._spent = _kept(path)
+        self._unsaved = 0
         self._quota: Quota | None = None
+        self._heard_at: datetime | None = None
 
-    def take(self, price: int, day: date) -> None:
-        """Count a request before it is sent. Errors: BudgetSpent, and nothing is counted."""
+    def take(self, price: int, now: datetime, since: datetime) -> None:
+        """Count a request before it is sent. `since`: when the vendor's day began.
+
+        Errors: BudgetSpent, and nothing is counted.
+        """
         with self._lock:
-            self._turn(day)
+            spent = sum(units for quarter, units in self._spent.items() if quarter + _QUARTER > since)
             daily = self._allowance.daily
-            if daily is not None and self._spent + price > daily:
-                raise BudgetSpent(f"{self._spent:,} of the {daily:,} units that a day may cost are spent")
+            if daily is not None and spent + price > daily:
+                raise BudgetSpent(f"{spent:,} of the {daily:,} units that a day may cost are spent")
+            if self._quota is not None and self._heard_at is not None and self._heard_at < since:
+                self._quota = None
             if self._quota is not None and self._quota.limit > 0:
                 usable = int(self._quota.limit * (1 - self._allowance.reserve))
                 if self._quota.used + price > usable:
@@ -55,35 +66,45 @@ class DailyBudget:
                         f"the account has used {self._quota.used:,} of its {self._quota.limit:,} units, and "
                         f"{self._allowance.reserve:.0%} are left to others"
                     )
-            self._spent += price
-            if self._spent - self._saved >= _SAVE_EVERY * price:
-                self._save()
+            quarter = _quarter_of(now)
+            self._spent[quarter] = self._spent.get(quarter, 0) + price
+            self._unsaved += price
+            if self._unsaved >= _SAVE_EVERY * price:
+                self._save(now)
 
-    def heard(self, quota: Quota) -> None:
-        """The vendor's own count, which knows what others have spent."""
+    def heard(self, quota: Quota, at: datetime) -> None:
+        """The vendor's own count at an instant, which knows what others have spent."""
         with self._lock:
-            self._quota = quota
+            self._quota, self._heard_at = quota, at
 
     def save(self) -> None:
         """Keep what was spent for the next process."""
         with self._lock:
-            self._save()
+            if self._unsaved:
+                self._save(max(self._spent))
 
-    def _turn(self, day: date) -> None:
-        if day == self._day:
+    def _save(self, now: datetime) -> None:
+        self._unsaved = 0
+        if self._path is None:
             return
-        self._day, self._spent, self._quota = day, 0, None
-        if self._path is not None and self._path.exists():
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
-            if kept.get("day") == day.isoformat():
-                self._spent = int(kept["spent"])
-        self._saved = self._spent
-
-    def _save(self) -> None:
-        if self._path is None or self._day is None:
-            return
+        kept = {at.isoformat(): units for at, units in self._spent.items() if at > now - _KEPT_FOR}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(".draft")
-        draft.write_text(json.dumps({"day": self._day.isoformat(), "spent": self._spent}), encoding="utf-8")
+        draft.write_text(json.dumps({"by_quarter": kept}, sort_keys=True), encoding="utf-8")
         os.replace(draft, self._path)
-        self._saved = self._spent
+
+
+def _quarter_of(now: datetime) -> datetime:
+    at = now.astimezone(UTC)
+    return at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0)
+
+
+def _kept(path: Path | None) -> dict[datetime, int]:
+    """What earlier processes spent; nothing where the file is missing or not readable."""
+    if path is None or not path.exists():
+        return {}
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["by_quarter"]
+        return {datetime.fromisoformat(at): int(units) for at, units in told.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from dagster_project.extract.api.exchange import Reply
 
@@ -59,6 +60,15 @@ class Dialect:
     """Plain HTTP. A connector overrides what its vendor does otherwise."""
 
     title = "the CRM"
+    # Whether the daily allowance begins anew at midnight of the business (else of UTC), unless the source
+    # names a `quota_time_zone`.
+    day_is_local: ClassVar[bool] = False
+    day_zone: ZoneInfo = ZoneInfo("UTC")
+
+    def day_began(self, now: datetime) -> datetime:
+        """Since when the vendor counts towards the daily allowance at `now`: the last midnight."""
+        local = now.astimezone(self.day_zone)
+        return datetime.combine(local.date(), time(), self.day_zone).astimezone(UTC)
 
     def credentials(self, client: "Client") -> Mapping[str, str]:
         """Headers that identify us. Called before the first request, and once more after a 401.

@@ -60,3 +60,7 @@ class Usage:
     def since(self, earlier: "Usage") -> "Usage":
         """What came after `earlier`."""
         return Usage(**{f.name: getattr(self, f.name) - getattr(earlier, f.name) for f in fields(Usage)})
+
+    def plus(self, more: "Usage") -> "Usage":
+        """Both together."""
+        return Usage(**{f.name: getattr(self, f.name) + getattr(more, f.name) for f in fields(Usage)})

@@ -244,7 +244,8 @@ class Client:
 
     def _spend(self, request: Request, place: Place) -> None:
         try:
-            self.budget.take(request.price, self.server_now().date())
+            now = self.server_now()
+            self.budget.take(request.price, now, self.dialect.day_began(now))
         except BudgetSpent as error:
             raise DailyQuotaExhausted(
                 place, str(error), self.dialect.remedy(Kind.QUOTA, request.entity)
@@ -258,7 +259,7 @@ class Client:
         if (rate := self.dialect.rate(reply)) is not None:
             self._pacers[request.pool].heard(rate.remaining, rate.seconds)
         if (quota := self.dialect.quota(reply)) is not None:
-            self.budget.heard(quota)
+            self.budget.heard(quota, self.server_now())
         for name in ("Deprecation", "Sunset", "Warning"):
             if name in reply.headers:
                 self._warn(f"{self.account}: {request.entity}: {name}: {reply.headers[name]}")

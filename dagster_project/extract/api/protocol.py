@@ -36,6 +36,7 @@ class EntitySpec:
 
     `is_core`: without it a run fails; another one may be refused by the CRM (no right, no such feature) and
     is left out with a warning. `is_swept`: `ids` can list what exists, so that vanished records are found.
+    `is_log`: its records never change once written, so they are not read again for their own sake.
     BY_DEAL: `history_fields` are keys of the deal's payload; only a deal of which one changed since its last
     landed version is asked for (none named: every deal with a new version). `ids_per_request`: how many ids
     `read_ids` takes at once. `description` is what the UI shows.
@@ -46,6 +47,7 @@ class EntitySpec:
     description: str
     is_core: bool = True
     is_swept: bool = False
+    is_log: bool = False
     follows: str = "deals"
     history_fields: tuple[str, ...] = ()
     ids_per_request: int = 100
@@ -80,6 +82,14 @@ class Page:
     records: Sequence[Record]
     cursor: Cursor | None
     total: int | None = None
+
+
+@dataclass(frozen=True)
+class IdPage:
+    """Ids, and the `cursor` with which `ids` goes on after them (None: the last page)."""
+
+    ids: Sequence[str]
+    cursor: Cursor | None
 
 
 @dataclass(frozen=True)
@@ -143,8 +153,11 @@ class Connector(ABC):
         """
         raise NotImplementedError(f"{self.TITLE} cannot read {entity.name} by id")
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
-        """All ids that exist now, page by page; of an entity that `is_swept`."""
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
+        """All ids that exist now, from the beginning or after `cursor`; of an entity that `is_swept`.
+
+        Such an entity can also be read by id: what is missing in the list, or new there, is looked at.
+        """
         raise NotImplementedError(f"{self.TITLE} cannot list the ids of {entity.name}")
 
     def watermark(self, entity: EntitySpec, start: datetime | None) -> Watermark | None:

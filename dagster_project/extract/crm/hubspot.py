@@ -19,6 +19,7 @@ from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
+    IdPage,
     Page,
     Reading,
     Record,
@@ -142,12 +143,13 @@ class HubSpotConnector(Connector):
             return [Record(raw.value["id"], raw.text, modified_at(raw.value)) for raw in once(raws)]
         return self._records(entity, once(raws), None, self._associations(entity, raws))
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
-        after: str | None = None
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
+        after = cursor["after"] if cursor else None
         while True:
             found = self._ask.list_objects(entity.name, after, ("hs_object_id",))
-            yield [raw.value["id"] for raw in found.records]
-            if (after := next_after(found)) is None:
+            after = next_after(found)
+            yield IdPage([raw.value["id"] for raw in found.records], {"after": after} if after else None)
+            if after is None:
                 return
 
     def _beginning(self, entity: EntitySpec, window: Window) -> Cursor:

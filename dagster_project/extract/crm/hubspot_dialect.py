@@ -33,6 +33,7 @@ class HubSpotDialect(Dialect):
     """The token travels in `Authorization` and nowhere else."""
 
     title = "HubSpot"
+    day_is_local = True  # midnight of the portal's time zone
 
     def __init__(self, token: SecretStr) -> None:
         self._token = token

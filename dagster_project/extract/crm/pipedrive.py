@@ -17,6 +17,7 @@ from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
+    IdPage,
     Page,
     Reading,
     Record,
@@ -153,9 +154,9 @@ class PipedriveConnector(Connector):
             found |= {one.record_id: one for one in page.records}
         return list(found.values())
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
-        for page in self._read(entity, _CHANGED[entity.name], lambda _: {"status": _LIVING_STATUS}, None):
-            yield [one.record_id for one in page.records]
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
+        for page in self._read(entity, _CHANGED[entity.name], lambda _: {"status": _LIVING_STATUS}, cursor):
+            yield IdPage([one.record_id for one in page.records], page.cursor)
 
     def needs_sweep(self, entity: EntitySpec, window: Window) -> bool:
         return window.start is not None and window.end - window.start > _DELETED_FOR

@@ -29,6 +29,7 @@ from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
+    IdPage,
     Page,
     Reading,
     Record,
@@ -73,13 +74,19 @@ class SalesforceConnector(Connector):
         EntitySpec("products", Reading.CHANGED, "Products of {source}.", is_core=False),
         EntitySpec("prices", Reading.CHANGED, "List prices of products of {source}.", is_core=False),
         EntitySpec(DEALS, Reading.CHANGED, "Opportunities of {source}, deleted ones too.", is_swept=True),
-        EntitySpec("stage_history", Reading.CHANGED, "Stage, amount and date changes of deals of {source}."),
+        EntitySpec(
+            "stage_history",
+            Reading.CHANGED,
+            "Stage, amount and date changes of deals of {source}.",
+            is_log=True,
+        ),
         EntitySpec(
             "field_history",
             Reading.CHANGED,
             "Changes of owner, record type and stage of deals of {source}, where their tracking is on. "
             "Salesforce forgets them after 18 to 24 months.",
             is_core=False,
+            is_log=True,
         ),
         EntitySpec("line_items", Reading.CHANGED, "Products of deals of {source}.", is_core=False),
         EntitySpec("deal_splits", Reading.CHANGED, "Split credit of deals of {source}.", is_core=False),
@@ -153,17 +160,18 @@ class SalesforceConnector(Connector):
             records += self._records(thing, found)
         return records
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
         """Ids of living records."""
         thing = OBJECTS[entity.name]
-        after = None
+        after = cursor["after"] if cursor else None
         while True:
             where = f" WHERE Id > '{after}'" if after else ""
             query = f"SELECT Id FROM {thing.name}{where} ORDER BY Id"
             found = self._ask(entity, f"ids after {after or 'the start'}", query, "query")
             page = [long_id(raw.value["Id"]) for raw in found.records]
-            yield page
-            if found.fields.get("done", True) or not page:
+            is_last = bool(found.fields.get("done", True)) or not page
+            yield IdPage(page, None if is_last else {"after": page[-1]})
+            if is_last:
                 return
             after = page[-1]
 

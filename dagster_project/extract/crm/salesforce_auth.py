@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,6 +80,10 @@ class SalesforceDialect(Dialect):
         if status == 406:
             return Verdict(Kind.RETRY, self.reason(reply))
         return super().judge(reply)
+
+    def day_began(self, now: datetime) -> datetime:
+        """The allowance is that of the last 24 hours, at any instant."""
+        return now - timedelta(hours=24)
 
     def quota(self, reply: Reply) -> Quota | None:
         """What the whole org has asked in the last 24 hours, of how much."""

@@ -20,6 +20,7 @@ from dagster_project.extract.api.protocol import (
     Connector,
     Cursor,
     EntitySpec,
+    IdPage,
     Page,
     Reading,
     Record,
@@ -109,12 +110,13 @@ class TrytonConnector(Connector):
         found = self._rows(entity, [["id", "in", numbers]], self._base_context(), f"{len(ids)} ids")
         return [current_record(raw) for raw in found]
 
-    def ids(self, entity: EntitySpec) -> Iterator[Sequence[str]]:
-        after = 0
+    def ids(self, entity: EntitySpec, cursor: Cursor | None = None) -> Iterator[IdPage]:
+        after = cursor["after"] if cursor else 0
         while True:
             living = self._living(entity, after, None, self._base_context(), ID_RANGE)
-            yield [str(number) for number in living]
-            if len(living) < ID_RANGE:
+            is_last = len(living) < ID_RANGE
+            yield IdPage([str(number) for number in living], None if is_last else {"after": living[-1]})
+            if is_last:
                 return
             after = living[-1]
 

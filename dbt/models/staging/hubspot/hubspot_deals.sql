@@ -15,6 +15,7 @@ with landed_rows as (
   select
     source_relation,
     record_id as deal_id,
+    modified_at as landed_at,
     extracted_at,
     batch_id,
     is_initial_load,
@@ -64,6 +65,8 @@ records as (
     landed_rows.source_relation,
     landed_rows.deal_id,
     greatest(
+      -- later than HubSpot's own stamp where a deal was seen again after it had vanished
+      landed_rows.landed_at,
       {{ told_instant('landed_rows.p.archivedat') }},
       coalesce({{ told_instant('landed_rows.p.properties.hs_lastmodifieddate') }}, {{ told_instant('landed_rows.p.updatedat') }})
     ) as modified_at,
