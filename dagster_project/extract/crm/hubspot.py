@@ -81,7 +81,7 @@ class HubSpotConnector(Connector):
             "from_json(payload -> '$.propertiesWithHistory.dealstage',"
             """ '[{"timestamp": "VARCHAR", "value": "VARCHAR"}]')"""
         ),
-        is_never_empty=True,
+        has_moves="true",
     )
 
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:

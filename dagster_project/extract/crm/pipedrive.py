@@ -20,6 +20,7 @@ from dagster_project.extract.api.protocol import (
     Page,
     Reading,
     Record,
+    StageTelling,
     Window,
 )
 from dagster_project.extract.crm import pipedrive_operations as ops
@@ -111,6 +112,21 @@ class PipedriveConnector(Connector):
                 "owner_id",
             ),
             ids_per_request=1,
+        ),
+    )
+    # The log begins with the first change. A deal that never moved bears the instant of its creation as that
+    # of its stage.
+    TELLING = StageTelling(
+        history="changelog",
+        current_stage="payload ->> '$.stage_id'",
+        moves=(
+            "[{'timestamp': entry.time, 'value': entry.new_value} for entry in from_json("
+            """payload -> '$.changes', '[{"field_key": "VARCHAR", "time": "VARCHAR", "new_value": "VARCHAR"}]')"""
+            " if entry.field_key = 'stage_id']"
+        ),
+        has_moves=(
+            "try_cast(payload ->> '$.stage_change_time' as timestamp)"
+            " > try_cast(payload ->> '$.add_time' as timestamp) + interval 1 minute"
         ),
     )
 

@@ -32,6 +32,7 @@ from dagster_project.extract.api.protocol import (
     Page,
     Reading,
     Record,
+    StageTelling,
     Watermark,
     Window,
 )
@@ -85,6 +86,13 @@ class SalesforceConnector(Connector):
         EntitySpec("deal_splits", Reading.CHANGED, "Split credit of deals of {source}.", is_core=False),
         EntitySpec("currencies", Reading.WHOLE, "Currencies of {source} and today's rates.", is_core=False),
         EntitySpec("exchange_rates", Reading.WHOLE, "Dated rates of {source}.", is_core=False),
+    )
+    TELLING = StageTelling(
+        history="stage_history",
+        current_stage="payload ->> '$.StageName'",
+        deal_id="payload ->> '$.OpportunityId'",
+        moves="[{'timestamp': payload ->> '$.CreatedDate', 'value': payload ->> '$.StageName'}]",
+        has_moves="true",
     )
     # Above so many rows of a window, one Bulk job is cheaper than pages of 2,000.
     BULK_ABOVE: ClassVar[int] = 2_000
