@@ -12,7 +12,7 @@ import pytest
 from dagster_project.extract.api.api_report import Reconciled
 from dagster_project.extract.api_assets import reconciliation_result
 from tests.ledger.pipedrive_doors import business
-from tests.simulators.pipedrive_bench import DAY, EARLIER, PipedriveBench
+from tests.simulators.pipedrive_bench import DAY, PipedriveBench
 from tests.simulators.pipedrive_world import SimulatedCompany
 
 MOVED = DAY + timedelta(hours=9)

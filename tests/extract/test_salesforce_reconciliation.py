@@ -1,4 +1,4 @@
-"""Salesforce: the last row of a deal's history says the stage of the deal, or both are read again and told."""
+"""Salesforce: the last row of a deal's history says the deal's stage, or both are read again and told."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta

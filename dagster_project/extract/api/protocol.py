@@ -94,8 +94,8 @@ class StageTelling:
     """Where payloads tell stages, as DuckDB expressions over a landed row; reconciliation compares them.
 
     `history`: the entity with the moves. `current_stage`: of a deal's payload. `deal_id`: of a row of the
-    history; `moves`: its list of structs (timestamp, value), text, in any order. `has_moves`: of a deal's row,
-    whether its history must hold at least one move.
+    history; `moves`: its list of structs (timestamp, value), text, in any order. `has_moves`: of a deal's
+    row, whether its history must hold at least one move.
     """
 
     history: str

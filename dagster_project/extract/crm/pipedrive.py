@@ -120,8 +120,9 @@ class PipedriveConnector(Connector):
         history="changelog",
         current_stage="payload ->> '$.stage_id'",
         moves=(
-            "[{'timestamp': entry.time, 'value': entry.new_value} for entry in from_json("
-            """payload -> '$.changes', '[{"field_key": "VARCHAR", "time": "VARCHAR", "new_value": "VARCHAR"}]')"""
+            "[{'timestamp': entry.time, 'value': entry.new_value} for entry in"
+            " from_json(payload -> '$.changes',"
+            """ '[{"field_key": "VARCHAR", "time": "VARCHAR", "new_value": "VARCHAR"}]')"""
             " if entry.field_key = 'stage_id']"
         ),
         has_moves=(
