@@ -73,6 +73,12 @@ class HubSpotConnector(Connector):
             "line_items", Reading.CHANGED, "Line items of {source}.", is_core=False, is_swept=True
         ),
         EntitySpec("company_currency", Reading.WHOLE, "The currency of {source}.", is_core=False),
+        EntitySpec(
+            "exchange_rates", Reading.WHOLE, "Rates of other currencies of {source}.", is_core=False
+        ),
+        EntitySpec(
+            "deal_splits", Reading.BY_DEAL, "Who shares the credit for deals of {source}.", is_core=False
+        ),
     )  # fmt: skip
     TELLING = StageTelling(
         history="deal_history",
@@ -121,6 +127,9 @@ class HubSpotConnector(Connector):
         if entity.name == "company_currency":
             yield Page([Record(entity.name, self._ask.company_currency())], None)
             return
+        if entity.name == "exchange_rates":
+            yield from self._exchange_rates(cursor)
+            return
         at: Cursor | None = cursor or self._beginning(entity, window)
         while at is not None:
             page = self._page(entity, window, at)
@@ -128,6 +137,11 @@ class HubSpotConnector(Connector):
             at = page.cursor
 
     def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
+        if entity.name == "deal_splits":
+            told = {raw.value["id"]: raw.text for raw in self._ask.deal_splits(ids)}
+            # A deal whose splits were taken back has none: that is an answer, too.
+            return [Record(deal_id, told.get(deal_id, '{"splits": []}')) for deal_id in ids]
+
         def found(wanted: Sequence[str], archived: bool) -> list[RawRecord]:
             if entity.name == "deal_history":
                 return self._ask.histories(wanted, entity.name, archived)
@@ -199,6 +213,16 @@ class HubSpotConnector(Connector):
         if after is not None:
             return Page(records, {**at, "after": after})
         return Page(records, None if at["pass"] == "archive" else {"pass": "archive"})
+
+    def _exchange_rates(self, cursor: Cursor | None) -> Iterator[Page]:
+        after = cursor["after"] if cursor else None
+        while True:
+            found = self._ask.exchange_rates(after)
+            after = next_after(found)
+            records = [Record(raw.value["id"], raw.text) for raw in found.records]
+            yield Page(records, None if after is None else {"after": after})
+            if after is None:
+                return
 
     def _after(self, entity: EntitySpec, at: Cursor, after: str | None) -> Cursor | None:
         """The next page of a pass, else the pass over the archive."""

@@ -132,6 +132,23 @@ class Questions:
 
         return self._client.send(request, text)
 
+    def exchange_rates(self, after: str | None) -> Listing:
+        """One page of the rates that the portal has had."""
+        params: dict[str, Any] = {"limit": LIST_LIMIT}
+        if after is not None:
+            params["after"] = after
+        where = f"list after {after or 'the start'}"
+        return self._client.listing(
+            Request(self._at.exchange_rates, "exchange_rates", where, params=params), "results"
+        )
+
+    def deal_splits(self, ids: Sequence[str]) -> list[RawRecord]:
+        """At most 100 deals by id, each with its splits."""
+        body = {"inputs": [{"id": record_id} for record_id in ids]}
+        where = f"{len(ids)} deals from {ids[0]}"
+        request = Request(self._at.deal_splits, "deal_splits", where, "POST", body=body)
+        return self._client.listing(request, "results").records
+
     def probe(self) -> None:
         """The cheapest question."""
         self._client.json(Request(self._at.owners, "probe", params={"limit": 1}))

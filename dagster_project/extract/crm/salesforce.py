@@ -83,6 +83,7 @@ class SalesforceConnector(Connector):
             is_core=False,
         ),
         EntitySpec("line_items", Reading.CHANGED, "Products of deals of {source}.", is_core=False),
+        EntitySpec("split_types", Reading.WHOLE, "Kinds of split credit of {source}.", is_core=False),
         EntitySpec("deal_splits", Reading.CHANGED, "Split credit of deals of {source}.", is_core=False),
         EntitySpec("currencies", Reading.WHOLE, "Currencies of {source} and today's rates.", is_core=False),
         EntitySpec("exchange_rates", Reading.WHOLE, "Dated rates of {source}.", is_core=False),
