@@ -93,19 +93,20 @@ class HubSpotConnector(Connector):
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, HubSpotSource)
         self.api_version, at = addresses(source.api_version)
-        self._more = source.properties
+        self._more = source.asked
         dialect = HubSpotDialect(source.token)
         self.client = Client(
             source.name, source.base_url or ADDRESS, dialect, RATES, threads=source.threads, clock=clock
         )
-        self._ask = Questions(self.client, at)
+        own = [source.fields[field] for field in ("amount", "forecast_category") if field in source.fields]
+        self._ask = Questions(self.client, at, tuple(dict.fromkeys([*HISTORY, *own])))
 
     def probe(self) -> None:
         self._ask.probe()
 
     def properties(self, entity: EntitySpec) -> Sequence[str]:
         if entity.name == "deal_history":
-            return HISTORY
+            return self._ask.history
         if entity.name not in OBJECTS:
             return ()
         return tuple(dict.fromkeys([*OBJECTS[entity.name].properties, *self._more.get(entity.name, ())]))
@@ -114,11 +115,13 @@ class HubSpotConnector(Connector):
         if entity.name not in OBJECTS:
             return {}
         try:
-            return self._ask.property_types(entity.name)
+            types = self._ask.property_types(entity.name)
         except AccessDenied as error:
             # The names of properties have a scope of their own; without it only drift goes unnoticed.
             logger.warning("%s", error)
             return {}
+        self.client.warn_of_unknown(entity.name, self._more.get(entity.name, ()), types)
+        return types
 
     def read(self, entity: EntitySpec, window: Window, cursor: Cursor | None) -> Iterator[Page]:
         if entity.name == "pipelines":

@@ -26,9 +26,10 @@ SEARCH = "search"
 class Questions:
     """Asks through one client at the addresses of one version."""
 
-    def __init__(self, client: Client, at: Addresses) -> None:
+    def __init__(self, client: Client, at: Addresses, history: Sequence[str] = HISTORY) -> None:
         self._client = client
         self._at = at
+        self.history = history
 
     def list_objects(
         self, name: str, after: str | None, properties: Sequence[str], *, archived: bool = False
@@ -88,7 +89,7 @@ class Questions:
         """Deals by id with all values they had, in requests of at most 50."""
         chunks = [ids[at : at + HISTORY_LIMIT] for at in range(0, len(ids), HISTORY_LIMIT)]
         asked = (MODIFIED, "dealstage")
-        answers = [self._batch("deals", chunk, entity, asked, HISTORY, archived) for chunk in chunks]
+        answers = [self._batch("deals", chunk, entity, asked, self.history, archived) for chunk in chunks]
         return [raw for found in answers for raw in found.records]
 
     def associations(self, name: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

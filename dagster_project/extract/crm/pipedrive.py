@@ -134,7 +134,7 @@ class PipedriveConnector(Connector):
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, PipedriveSource)
         self.api_version = "v2"
-        self._asked = source.properties
+        self._asked = source.asked
         self._fields: dict[str, list[RawRecord]] = {}
         self._codes: dict[str, list[str]] = {}
         self.client = Client(
@@ -185,11 +185,11 @@ class PipedriveConnector(Connector):
             asked = self._asked.get(entity.name, ())
             fields = [raw.value for raw in self._known_fields(entity.name)]
             self._codes[entity.name] = wanted_codes(fields, entity.name, asked)
-            known = {field["field_code"] for field in fields}
-            known |= {field_name(field["field_name"]) for field in fields}
-            for name in asked:
-                if name not in known and field_name(name) not in known:
-                    logger.warning("%s: %s have no field %r", self.client.account, entity.name, name)
+            names = {field_name(field["field_name"]): field["field_name"] for field in fields}
+            named = [names.get(field_name(name), name) for name in asked]
+            known = [*names.values(), *(field["field_code"] for field in fields)]
+            if known:
+                self.client.warn_of_unknown(entity.name, named, known)
         return self._codes[entity.name]
 
     def schema(self, entity: EntitySpec) -> Mapping[str, str]:

@@ -40,6 +40,7 @@ from dagster_project.extract.crm.salesforce_auth import SalesforceDialect
 from dagster_project.extract.crm.salesforce_bulk import ROWS_PER_PIECE, BulkFailed, BulkQuery
 from dagster_project.extract.crm.salesforce_log import ReplicationLog
 from dagster_project.extract.crm.salesforce_objects import (
+    ALL_FIELDS,
     OBJECTS,
     Described,
     SObject,
@@ -107,7 +108,7 @@ class SalesforceConnector(Connector):
         if not re.fullmatch(r"[0-9]+(\.[0-9])?", self.api_version):
             raise ValueError(f"api_version {source.api_version!r} is none; write it like {VERSION}")
         self._root = f"/services/data/v{float(self.api_version):.1f}"
-        self._properties = source.properties
+        self._properties = source.asked
         self._described: dict[str, Described] = {}
         self.client = Client(
             source.name,
@@ -284,7 +285,10 @@ class SalesforceConnector(Connector):
         place = Place(self.client.account, entity.name, "describe")
         if needed := lacking(thing.needed):
             raise AccessDenied(place, f"{thing.name} does not show {', '.join(needed)}", right)
-        if hidden := lacking((*thing.expected, *self._properties.get(entity.name, ()))):
+        own = [name for name in self._properties.get(entity.name, ()) if name != ALL_FIELDS]
+        readable = [name for name in described.types if described.has(name)]
+        self.client.warn_of_unknown(entity.name, own, readable)
+        if hidden := lacking(thing.expected):
             text = f"{place}: not shown, or cannot be selected: {', '.join(hidden)}; {right}"
             self.client.api_warnings.add(text)
             logger.warning("%s", text)
