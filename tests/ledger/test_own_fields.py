@@ -10,12 +10,15 @@ from typing import Any, Protocol
 
 import pytest
 
+from dagster_project.extract.api.api_extract import extract_api
 from dagster_project.extract.api.connectors import api_entities
+from dagster_project.extract.api.coverage import Span
+from dagster_project.extract.crm.hubspot import HubSpotConnector
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import ConfigError, load_settings
 from dagster_project.transform.run_context import own_fields
 from tests.extract.api_bench import DAY, StillClock
-from tests.extract.hubspot_bench import HubSpotBench
+from tests.extract.hubspot_bench import HubSpotBench, hubspot_source
 from tests.extract.salesforce_bench import SalesforceBench
 from tests.ledger.book import Book, Run, Settings
 from tests.ledger.ledger_bench import LedgerBench, LedgerTables
@@ -214,3 +217,20 @@ def test_a_field_that_is_none_is_refused_with_the_nearest(tmp_path: Path, source
     with pytest.raises(ConfigError) as caught:
         settings(tmp_path, source)
     assert told in str(caught.value)
+
+
+def test_a_field_that_is_named_later_comes_to_all_deals_when_their_days_are_read_again(
+    tmp_path: Path,
+) -> None:
+    bench = HubSpotBench(tmp_path / "landing")
+    bench.deals(3)
+    for deal in (1, 2, 3):
+        bench.deal(deal, EARLY, my_region="West")
+    bench.run()
+    source = hubspot_source(bench.server.address, fields={"region": "my_region"})
+    connector = HubSpotConnector(source, bench.clock)
+    span = Span(DAY - timedelta(days=90), DAY + timedelta(days=1))
+    extract_api(bench.root, source, span, ["deals"], connector=connector, reread=True)
+    bench.server.close()
+    told = {row["record_id"]: row["payload"]["properties"].get("my_region") for row in bench.rows("deals")}
+    assert told == {"1": "West", "2": "West", "3": "West"}
