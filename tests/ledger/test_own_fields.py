@@ -156,7 +156,7 @@ def test_a_property_that_hubspot_does_not_have_is_told_with_the_nearest(
     with caplog.at_level(logging.WARNING):
         bench.run(fields={"lost_reason": "why_we_lots"})
     bench.server.close()
-    assert "hq: deals have no property 'why_we_lots' (did you mean 'why_we_lost'?)" in caplog.text
+    assert "hq: deals show no property 'why_we_lots' (did you mean 'why_we_lost'?)" in caplog.text
 
 
 def test_a_property_that_salesforce_does_not_show_is_told_with_the_nearest(
@@ -167,7 +167,7 @@ def test_a_property_that_salesforce_does_not_show_is_told_with_the_nearest(
     with caplog.at_level(logging.WARNING):
         bench.run(fields={"lost_reason": "Lost_Reason_c", "region": "Region__c"})
     bench.server.close()
-    assert "deals have no property 'Lost_Reason_c' (did you mean 'Loss_Reason__c'?)" in caplog.text
+    assert "deals show no property 'Lost_Reason_c' (did you mean 'Loss_Reason__c'?)" in caplog.text
     assert "'Region__c'" not in caplog.text
 
 
@@ -179,7 +179,7 @@ def test_a_field_that_pipedrive_does_not_have_is_told_with_the_nearest(
     with caplog.at_level(logging.WARNING):
         bench.run(fields={"next_step": "Next Stepp", "competitor": "competitor"})
     bench.server.close()
-    assert "deals have no property 'Next Stepp' (did you mean 'Next Step'?)" in caplog.text
+    assert "deals show no property 'Next Stepp' (did you mean 'Next Step'?)" in caplog.text
     assert "'competitor'" not in caplog.text
 
 

@@ -1,6 +1,5 @@
 """One account's way to a CRM: paced, retried around reading and parsing, one host, no secret said."""
 
-import difflib
 import logging
 import random
 import threading
@@ -141,22 +140,6 @@ class Client:
             return found
 
         return self.send(request, read)
-
-    def warn_of_unknown(self, entity: str, asked: Iterable[str], known: Iterable[str]) -> None:
-        """Say once which properties of pipeline.yaml the CRM does not show, and what may be meant."""
-        known = list(known)
-        lacking = [name for name in asked if name not in known]
-        if not lacking:
-            return
-        by_letters = {name.lower(): name for name in known}
-        told = []
-        for name in lacking:
-            close = difflib.get_close_matches(name.lower(), by_letters, n=1)
-            told.append(f"{name!r}" + (f" (did you mean {by_letters[close[0]]!r}?)" if close else ""))
-        text = f"{self.account}: {entity} have no property {', '.join(told)}, or this user may not see it"
-        if text not in self.api_warnings:
-            self.api_warnings.add(text)
-            logger.warning("%s", text)
 
     def in_parallel(self, work: Callable[[Item], T], items: Iterable[Item]) -> Iterator[T]:
         """Results of `work` in the order of `items`, on the source's threads."""

@@ -26,6 +26,7 @@ from dagster_project.extract.api.protocol import (
     Window,
     tombstone,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm.hubspot_dialect import HubSpotDialect
 from dagster_project.extract.crm.hubspot_objects import (
     HISTORY,
@@ -120,7 +121,7 @@ class HubSpotConnector(Connector):
             # The names of properties have a scope of their own; without it only drift goes unnoticed.
             logger.warning("%s", error)
             return {}
-        self.client.warn_of_unknown(entity.name, self._more.get(entity.name, ()), types)
+        warn_of_unknown(self.client, entity.name, self._more.get(entity.name, ()), types)
         return types
 
     def read(self, entity: EntitySpec, window: Window, cursor: Cursor | None) -> Iterator[Page]:

@@ -23,6 +23,7 @@ from dagster_project.extract.api.protocol import (
     StageTelling,
     Window,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm import pipedrive_operations as ops
 from dagster_project.extract.crm.pipedrive_dialect import BURST_SECONDS, PipedriveDialect
 from dagster_project.extract.crm.pipedrive_operations import Operation
@@ -189,7 +190,7 @@ class PipedriveConnector(Connector):
             named = [names.get(field_name(name), name) for name in asked]
             known = [*names.values(), *(field["field_code"] for field in fields)]
             if known:
-                self.client.warn_of_unknown(entity.name, named, known)
+                warn_of_unknown(self.client, entity.name, named, known)
         return self._codes[entity.name]
 
     def schema(self, entity: EntitySpec) -> Mapping[str, str]:

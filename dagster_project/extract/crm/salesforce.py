@@ -36,6 +36,7 @@ from dagster_project.extract.api.protocol import (
     Watermark,
     Window,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm.salesforce_auth import SalesforceDialect
 from dagster_project.extract.crm.salesforce_bulk import ROWS_PER_PIECE, BulkFailed, BulkQuery
 from dagster_project.extract.crm.salesforce_log import ReplicationLog
@@ -287,7 +288,7 @@ class SalesforceConnector(Connector):
             raise AccessDenied(place, f"{thing.name} does not show {', '.join(needed)}", right)
         own = [name for name in self._properties.get(entity.name, ()) if name != ALL_FIELDS]
         readable = [name for name in described.types if described.has(name)]
-        self.client.warn_of_unknown(entity.name, own, readable)
+        warn_of_unknown(self.client, entity.name, own, readable)
         if hidden := lacking(thing.expected):
             text = f"{place}: not shown, or cannot be selected: {', '.join(hidden)}; {right}"
             self.client.api_warnings.add(text)
