@@ -1,6 +1,7 @@
 """The blocks under `sources:` that read a CRM over its interface: credential, address, budget, pace."""
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,21 @@ CONNECTORS: dict[str, str] = {
     "salesforce": "dagster_project.extract.crm.salesforce:SalesforceConnector",
     "tryton": "dagster_project.extract.crm.tryton:TrytonConnector",
 }
+
+
+# Fields of a deal that a property of the CRM's users can feed (`fields:`).
+OWN_FIELDS: tuple[str, ...] = (
+    "amount",
+    "region",
+    "country",
+    "product",
+    "source",
+    "deal_type",
+    "forecast_category",
+    "lost_reason",
+    "competitor",
+    "next_step",
+)
 
 
 class DailyBudget(Section):
@@ -88,7 +104,22 @@ class ApiSource(Section):
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
 
-class HubSpotSource(ApiSource):
+class ExtensibleSource(ApiSource):
+    """A CRM whose users make properties of their own.
+
+    `fields`: field of a deal → the property of the CRM that feeds it, instead of what is read for it.
+    """
+
+    fields: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> Mapping[str, tuple[str, ...]]:
+        """What `properties:` and `fields:` name together."""
+        deals = (*self.properties.get("deals", ()), *self.fields.values())
+        return {**self.properties, **({"deals": tuple(dict.fromkeys(deals))} if deals else {})}
+
+
+class HubSpotSource(ExtensibleSource):
     """A HubSpot portal, by the token of a private app or a service key."""
 
     type: Literal["hubspot"]
@@ -96,7 +127,7 @@ class HubSpotSource(ApiSource):
     token: SecretStr
 
 
-class SalesforceSource(ApiSource):
+class SalesforceSource(ExtensibleSource):
     """A Salesforce org. `base_url` is its My Domain; client credentials, or a JWT with `private_key`."""
 
     type: Literal["salesforce"]
@@ -115,7 +146,7 @@ class SalesforceSource(ApiSource):
         return self
 
 
-class PipedriveSource(ApiSource):
+class PipedriveSource(ExtensibleSource):
     """A Pipedrive company, by an API token."""
 
     type: Literal["pipedrive"]

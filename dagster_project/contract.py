@@ -164,6 +164,18 @@ SOURCE_ENTITIES: dict[str, Entity] = {
             required=("deal_id",),
             key=("line_item_id",),
         ),
+        Entity(
+            "deal_splits",
+            {
+                "split_id": "text",
+                "deal_id": "text",
+                "owner": "text",
+                "share": "probability",
+                "amount": "decimal",
+                "split_type": "text",
+            },
+            required=("deal_id", "owner"),
+        ),
     )
 }
 

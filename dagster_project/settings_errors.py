@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from dagster_project.api_settings import API_SOURCES, CONNECTORS
+from dagster_project.api_settings import API_SOURCES, CONNECTORS, OWN_FIELDS
 from dagster_project.contract import BUSINESS_ENTITIES, FIELD_HISTORY, SOURCE_ENTITIES, Entity
 from dagster_project.yaml_document import (
     YamlDocument,
@@ -116,6 +116,11 @@ def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:
                 _add_mapping_problems(document, (*at, entity), source[entity], contract)
         if isinstance(source.get("field_history"), dict):
             _add_mapping_problems(document, (*at, "field_history"), source["field_history"], FIELD_HISTORY)
+        fields = source.get("fields")
+        for name in fields if isinstance(fields, dict) and kind in API_SOURCES else ():
+            if name not in OWN_FIELDS:
+                told = f"{name!r} is no field of a deal; {did_you_mean(str(name), OWN_FIELDS)}"
+                document.add((*at, "fields", name), told)
         _add_stage_problems(document, at, source)
 
 

@@ -149,6 +149,7 @@ class FileSource(Section):
     products: TableFile | None = None
     owners: TableFile | None = None
     line_items: TableFile | None = None
+    deal_splits: TableFile | None = None
     pipelines: TableFile | None = None
     stages: Stages | None = None
     stage_entered: dict[str, str] = Field(default_factory=dict)

@@ -42,13 +42,11 @@ def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = Fals
     the business time zone. A source's day is its `data_as_of`, else the date in its files' names, else the
     day of the newest of several exports of its deals, else the newest day on which something happened in its
     data; that of a CRM is the last day of which all changes of deals are landed. An intraday run speaks of
-    today, which is not over.
+    today, which is not over, where every source has been read up to yesterday.
     Errors: AsOfError when nothing was landed, or the explicit day is not over.
     """
     yesterday = now.astimezone(settings.business.zone).date() - timedelta(days=1)
     explicit = settings.business.as_of
-    if is_intraday and not isinstance(explicit, date):
-        return AsOf(yesterday + timedelta(days=1), "intraday")
     if isinstance(explicit, date):
         basis = "STAGELEDGER_AS_OF" if settings.as_of_is_manual else "business.as_of"
         if explicit > yesterday:
@@ -72,6 +70,8 @@ def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = Fals
     result = known[slowest]
     if result.day > yesterday:
         result = AsOf(yesterday, "yesterday")
+    if is_intraday and result.day == yesterday:
+        result = AsOf(yesterday + timedelta(days=1), "intraday")
     silent = [name for name, day in found.items() if day is None]
     warnings = [*_old(result, slowest, yesterday), *_silent(silent)]
     for warning in warnings:

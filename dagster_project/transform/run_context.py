@@ -129,11 +129,18 @@ def run_context_row(
             {
                 "business": business.model_dump(mode="json", by_alias=True),
                 "metrics": metrics.model_dump(mode="json", by_alias=True),
+                "fields": own_fields(settings),
             },
             sort_keys=True,
         ),
         "data_as_of_warning": landed.warning,
     }
+
+
+def own_fields(settings: Settings) -> dict[str, dict[str, str]]:
+    """Source → field of a deal → the property of the CRM that feeds it, where a source names any."""
+    told = {source.name: getattr(source, "fields", {}) for source in settings.api_sources()}
+    return {name: dict(fields) for name, fields in told.items() if fields}
 
 
 def build_run_context_asset(

@@ -55,18 +55,23 @@ left join (
 {%- endmacro %}
 
 {# One row per source and text of custom fields: `columns` maps each column to the names of the custom fields
-   that fill it. Numbers of options become their labels, a list of them a sorted list. #}
-{% macro pipedrive_named_values(records, fields_entity, columns) -%}
+   that fill it; `own`: each column to the field under which pipeline.yaml may name another one, by its name or code.
+   Numbers of options become their labels, a list of them a sorted list. #}
+{% macro pipedrive_named_values(records, fields_entity, columns, own={}) -%}
 select
-  source_relation,
-  custom_fields,
+  told_fields.source_relation,
+  told_fields.custom_fields,
   {%- for column, names in columns.items() %}
-  max(case when field_name in ('{{ names | join("', '") }}') then told_value end) as {{ column }}{{ "," if not loop.last }}
+  max(case when {% if column in own -%}
+    own.{{ own[column] }} = told_fields.field_code or lower(trim(replace(own.{{ own[column] }}, '_', ' '))) = told_fields.field_name
+    or (own.{{ own[column] }} is null and {% else -%} ( {%- endif -%}
+    told_fields.field_name in ('{{ names | join("', '") }}')) then told_fields.told_value end) as {{ column }}{{ "," if not loop.last }}
   {%- endfor %}
 from (
   select
     texts.source_relation,
     texts.custom_fields,
+    texts.field_code,
     fields.field_name,
     coalesce({{ sorted_list('fields.option_label') }}, max(texts.told_value)) as told_value
   from (
@@ -101,5 +106,17 @@ from (
   where texts.told_value is not null
   group by texts.source_relation, texts.custom_fields, texts.field_code, fields.field_name
 ) as told_fields
-group by source_relation, custom_fields
+{%- if own %}
+left join ({{ own_properties() }}) as own on told_fields.source_relation = own.source_relation
+{%- endif %}
+group by told_fields.source_relation, told_fields.custom_fields
+{%- endmacro %}
+
+{# The value of the property that pipeline.yaml names for a field: a custom one as `named` has it, or one of Pipedrive's
+   own; else the default. An amount in a custom field comes with its currency. #}
+{% macro pipedrive_own_or(field, column, default) -%}
+case
+  when own.{{ field }} is null then {{ default }}
+  else coalesce({% if field == 'amount' %}{{ json_at("case when named.amount like '{%' then named.amount end", ['value']) }}, {% endif %}named.{{ column }}, {{ json_member('typed.payload', 'own.' ~ field) }})
+end
 {%- endmacro %}

@@ -103,8 +103,8 @@ class LedgerBench:
         _fill_context(self._fast, Book(stages=()))
         Landing(empty_landing).ensure_empty_batches()
         for model in self._models:
-            # models of a CRM's staging read the time zone, too
-            if model.reads_landing or model.name == "stg_run_context":
+            # models of a CRM's staging read the time zone and the own fields, too
+            if model.reads_landing or model.name in ("stg_run_context", "stg_own_fields"):
                 sql = model.sql.replace(self._landing, str(empty_landing))
                 self._fast.execute(f"create table {model.relation} as {sql}")
         self._schemas = {

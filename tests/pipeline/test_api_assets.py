@@ -174,8 +174,11 @@ def test_the_day_of_a_crm_is_the_last_one_that_is_landed_whole(
     land(configured, instance, last - timedelta(days=3), last - timedelta(days=2))
     found = resolve_as_of(configured, datetime.now(UTC))
     assert (found.day, found.basis) == (last - timedelta(days=2), "covered_until")
+    # Today so far is no day to speak of while days before it are missing.
+    assert resolve_as_of(configured, datetime.now(UTC), is_intraday=True).day == last - timedelta(days=2)
+    land(configured, instance, last, last)
     today = resolve_as_of(configured, datetime.now(UTC), is_intraday=True)
-    assert today.day == last + timedelta(days=1)
+    assert (today.day, today.basis) == (last + timedelta(days=1), "intraday")
 
 
 def test_forecasts_stand_directly_below_every_partitioned_extract_asset(

@@ -52,6 +52,9 @@ class Portal:
         self.owners: list[dict[str, Any]] = []
         self.types: dict[str, dict[str, str]] = {name: {} for name in TYPES.values()}
         self.company_currency: str | None = "EUR"
+        self.exchange_rates: list[dict[str, Any]] = []
+        # Deal → owner → share of the credit.
+        self.splits: dict[str, dict[str, str]] = {}
         self.purged: set[str] = set()
         self.lag: Callable[[str], timedelta] = lambda record_id: timedelta(0)
 

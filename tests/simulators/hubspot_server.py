@@ -108,6 +108,10 @@ class HubSpotServer(LocalServer):
                 raise Refusal(404, "no such feature", "OBJECT_NOT_FOUND")
             created = "2020-01-01T00:00:00Z"
             return 200, headers, {"id": self.portal.company_currency, "createdAt": created}
+        if re.fullmatch(r"/settings/(currencies/2026-03|v3/currencies)/exchange-rates", path):
+            return 200, headers, self._numbered(asked, self.portal.exchange_rates)
+        if re.fullmatch(r"/(deal-splits/\d{4}-\d{2}|crm/v3/objects/deals/splits)/batch/read", path):
+            return (*self._splits(asked.body, headers),)
         raise Refusal(404, f"no handler for {path}", "NOT_FOUND")
 
     def _list(self, kind: str, asked: Asked) -> dict[str, Any]:
@@ -215,13 +219,31 @@ class HubSpotServer(LocalServer):
         return [{**plain, "name": name, "type": told} for name, told in self.portal.types[kind].items()]
 
     def _owners(self, asked: Asked) -> dict[str, Any]:
-        is_archive, limit = _is_archived(asked), int(asked.query.get("limit", 100))
-        owners = [owner for owner in self.portal.owners if owner["archived"] is is_archive]
-        start = int(asked.query.get("after", 0))
-        answer: dict[str, Any] = {"results": owners[start : start + limit]}
-        if start + limit < len(owners):
+        owners = [owner for owner in self.portal.owners if owner["archived"] is _is_archived(asked)]
+        return self._numbered(asked, owners)
+
+    def _numbered(self, asked: Asked, things: list[dict[str, Any]]) -> dict[str, Any]:
+        """A page of a list whose cursor counts."""
+        start, limit = int(asked.query.get("after", 0)), int(asked.query.get("limit", 100))
+        answer: dict[str, Any] = {"results": things[start : start + limit]}
+        if start + limit < len(things):
             answer["paging"] = {"next": {"after": str(start + limit)}}
         return answer
+
+    def _splits(self, body: Any, headers: dict[str, str]) -> tuple[int, dict[str, str], Any]:
+        if len(body["inputs"]) > 100:
+            raise Refusal(400, "too many inputs")
+        now = text(self.portal.clock())
+        results = []
+        for one in body["inputs"]:
+            shares = self.portal.splits.get(one["id"], {})
+            splits = [
+                {"id": f"{one['id']}{number}", "createdAt": now, "updatedAt": now, "archived": False,
+                 "properties": {"hs_deal_split_percentage": share, "hubspot_owner_id": owner}}
+                for number, (owner, share) in enumerate(shares.items(), 1)
+            ]  # fmt: skip
+            results.append({"id": one["id"], "splits": splits})
+        return 200, headers, {"status": "COMPLETE", "results": results, "startedAt": now, "completedAt": now}
 
 
 def _names(asked: Asked, key: str) -> list[str]:

@@ -118,6 +118,30 @@ FIELDS: dict[str, dict[str, str]] = {
         "TotalPrice": "currency",
         "CurrencyIsoCode": "picklist",
     },
+    "OpportunitySplitType": STAMPED
+    | {
+        "DeveloperName": "string",
+        "MasterLabel": "string",
+        "IsActive": "boolean",
+        "IsTotalValidated": "boolean",
+        "SplitField": "picklist",
+    },
+    "OpportunitySplit": STAMPED
+    | {
+        "OpportunityId": "reference",
+        "SplitOwnerId": "reference",
+        "SplitPercentage": "percent",
+        "SplitAmount": "currency",
+        "SplitTypeId": "reference",
+        "CurrencyIsoCode": "picklist",
+    },
+    "DatedConversionRate": STAMPED
+    | {
+        "IsoCode": "picklist",
+        "ConversionRate": "double",
+        "StartDate": "date",
+        "NextStartDate": "date",
+    },
     "CurrencyType": STAMPED
     | {
         "IsoCode": "picklist",
@@ -133,8 +157,12 @@ NOT_REPLICATED = {
     "UserRole",
     "OpportunityFieldHistory",
     "CurrencyType",
+    "DatedConversionRate",
+    "OpportunitySplitType",
     "Pricebook2",
 }
+# Features that an org has only if someone turned them on.
+FEATURES = ("OpportunitySplit", "OpportunitySplitType", "DatedConversionRate")
 RELATIONS = {"Pricebook2": "Pricebook2"}
 CHILDREN = ("OpportunityHistory", "OpportunityFieldHistory", "OpportunityLineItem")
 
@@ -186,7 +214,7 @@ class Org:
         default_factory=lambda: {name: dict(fields) for name, fields in FIELDS.items()}
     )
     hidden: set[tuple[str, str]] = field(default_factory=set)
-    absent: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=lambda: set(FEATURES))
     picklists: dict[str, list[str]] = field(default_factory=dict)
     transactions: list[Transaction] = field(default_factory=list)
     deleted: dict[str, list[tuple[str, datetime]]] = field(default_factory=dict)

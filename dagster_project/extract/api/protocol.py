@@ -104,15 +104,15 @@ class StageTelling:
     """Where payloads tell stages, as DuckDB expressions over a landed row; reconciliation compares them.
 
     `history`: the entity with the moves. `current_stage`: of a deal's payload. `deal_id`: of a row of the
-    history; `moves`: its list of structs (timestamp, value), text, in any order. `is_never_empty`: a deal has
-    at least one move, its first stage.
+    history; `moves`: its list of structs (timestamp, value), text, in any order. `has_moves`: of a deal's
+    row, whether its history must hold at least one move.
     """
 
     history: str
     current_stage: str
     moves: str
     deal_id: str = "record_id"
-    is_never_empty: bool = False
+    has_moves: str = "false"
 
 
 class Connector(ABC):

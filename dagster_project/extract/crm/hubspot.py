@@ -27,6 +27,7 @@ from dagster_project.extract.api.protocol import (
     Window,
     tombstone,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm.hubspot_dialect import HubSpotDialect
 from dagster_project.extract.crm.hubspot_objects import (
     HISTORY,
@@ -74,6 +75,12 @@ class HubSpotConnector(Connector):
             "line_items", Reading.CHANGED, "Line items of {source}.", is_core=False, is_swept=True
         ),
         EntitySpec("company_currency", Reading.WHOLE, "The currency of {source}.", is_core=False),
+        EntitySpec(
+            "exchange_rates", Reading.WHOLE, "Rates of other currencies of {source}.", is_core=False
+        ),
+        EntitySpec(
+            "deal_splits", Reading.BY_DEAL, "Who shares the credit for deals of {source}.", is_core=False
+        ),
     )  # fmt: skip
     TELLING = StageTelling(
         history="deal_history",
@@ -82,25 +89,26 @@ class HubSpotConnector(Connector):
             "from_json(payload -> '$.propertiesWithHistory.dealstage',"
             """ '[{"timestamp": "VARCHAR", "value": "VARCHAR"}]')"""
         ),
-        is_never_empty=True,
+        has_moves="true",
     )
 
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, HubSpotSource)
         self.api_version, at = addresses(source.api_version)
-        self._more = source.properties
+        self._more = source.asked
         dialect = HubSpotDialect(source.token)
         self.client = Client(
             source.name, source.base_url or ADDRESS, dialect, RATES, threads=source.threads, clock=clock
         )
-        self._ask = Questions(self.client, at)
+        own = [source.fields[field] for field in ("amount", "forecast_category") if field in source.fields]
+        self._ask = Questions(self.client, at, tuple(dict.fromkeys([*HISTORY, *own])))
 
     def probe(self) -> None:
         self._ask.probe()
 
     def properties(self, entity: EntitySpec) -> Sequence[str]:
         if entity.name == "deal_history":
-            return HISTORY
+            return self._ask.history
         if entity.name not in OBJECTS:
             return ()
         return tuple(dict.fromkeys([*OBJECTS[entity.name].properties, *self._more.get(entity.name, ())]))
@@ -109,11 +117,13 @@ class HubSpotConnector(Connector):
         if entity.name not in OBJECTS:
             return {}
         try:
-            return self._ask.property_types(entity.name)
+            types = self._ask.property_types(entity.name)
         except AccessDenied as error:
             # The names of properties have a scope of their own; without it only drift goes unnoticed.
             logger.warning("%s", error)
             return {}
+        warn_of_unknown(self.client, entity.name, self._more.get(entity.name, ()), types)
+        return types
 
     def read(self, entity: EntitySpec, window: Window, cursor: Cursor | None) -> Iterator[Page]:
         if entity.name == "pipelines":
@@ -122,6 +132,9 @@ class HubSpotConnector(Connector):
         if entity.name == "company_currency":
             yield Page([Record(entity.name, self._ask.company_currency())], None)
             return
+        if entity.name == "exchange_rates":
+            yield from self._exchange_rates(cursor)
+            return
         at: Cursor | None = cursor or self._beginning(entity, window)
         while at is not None:
             page = self._page(entity, window, at)
@@ -129,6 +142,11 @@ class HubSpotConnector(Connector):
             at = page.cursor
 
     def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
+        if entity.name == "deal_splits":
+            told = {raw.value["id"]: raw.text for raw in self._ask.deal_splits(ids)}
+            # A deal whose splits were taken back has none: that is an answer, too.
+            return [Record(deal_id, told.get(deal_id, '{"splits": []}')) for deal_id in ids]
+
         def found(wanted: Sequence[str], archived: bool) -> list[RawRecord]:
             if entity.name == "deal_history":
                 return self._ask.histories(wanted, entity.name, archived)
@@ -201,6 +219,16 @@ class HubSpotConnector(Connector):
         if after is not None:
             return Page(records, {**at, "after": after})
         return Page(records, None if at["pass"] == "archive" else {"pass": "archive"})
+
+    def _exchange_rates(self, cursor: Cursor | None) -> Iterator[Page]:
+        after = cursor["after"] if cursor else None
+        while True:
+            found = self._ask.exchange_rates(after)
+            after = next_after(found)
+            records = [Record(raw.value["id"], raw.text) for raw in found.records]
+            yield Page(records, None if after is None else {"after": after})
+            if after is None:
+                return
 
     def _after(self, entity: EntitySpec, at: Cursor, after: str | None) -> Cursor | None:
         """The next page of a pass, else the pass over the archive."""

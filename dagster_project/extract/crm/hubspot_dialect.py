@@ -25,6 +25,8 @@ _SCOPES = {
     "products": "crm.objects.products.read",
     "line_items": "crm.objects.line_items.read",
     "company_currency": "settings.currencies.read",
+    "exchange_rates": "settings.currencies.read",
+    "deal_splits": "crm.dealsplits.read_write",
 }
 _DEALS_SCOPE = "crm.objects.deals.read"
 

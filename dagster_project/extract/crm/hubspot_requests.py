@@ -26,9 +26,10 @@ SEARCH = "search"
 class Questions:
     """Asks through one client at the addresses of one version."""
 
-    def __init__(self, client: Client, at: Addresses) -> None:
+    def __init__(self, client: Client, at: Addresses, history: Sequence[str] = HISTORY) -> None:
         self._client = client
         self._at = at
+        self.history = history
 
     def list_objects(
         self, name: str, after: str | None, properties: Sequence[str], *, archived: bool = False
@@ -88,7 +89,7 @@ class Questions:
         """Deals by id with all values they had, in requests of at most 50."""
         chunks = [ids[at : at + HISTORY_LIMIT] for at in range(0, len(ids), HISTORY_LIMIT)]
         asked = (MODIFIED, "dealstage")
-        answers = [self._batch("deals", chunk, entity, asked, HISTORY, archived) for chunk in chunks]
+        answers = [self._batch("deals", chunk, entity, asked, self.history, archived) for chunk in chunks]
         return [raw for found in answers for raw in found.records]
 
     def associations(self, name: str, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -131,6 +132,23 @@ class Questions:
             return str(reply.text)
 
         return self._client.send(request, text)
+
+    def exchange_rates(self, after: str | None) -> Listing:
+        """One page of the rates that the portal has had."""
+        params: dict[str, Any] = {"limit": LIST_LIMIT}
+        if after is not None:
+            params["after"] = after
+        where = f"list after {after or 'the start'}"
+        return self._client.listing(
+            Request(self._at.exchange_rates, "exchange_rates", where, params=params), "results"
+        )
+
+    def deal_splits(self, ids: Sequence[str]) -> list[RawRecord]:
+        """At most 100 deals by id, each with its splits."""
+        body = {"inputs": [{"id": record_id} for record_id in ids]}
+        where = f"{len(ids)} deals from {ids[0]}"
+        request = Request(self._at.deal_splits, "deal_splits", where, "POST", body=body)
+        return self._client.listing(request, "results").records
 
     def probe(self) -> None:
         """The cheapest question."""

@@ -16,6 +16,8 @@ class Addresses:
     properties: str
     associations: str
     company_currency: str
+    exchange_rates: str
+    deal_splits: str
 
 
 def _dated(version: str) -> Addresses:
@@ -27,6 +29,8 @@ def _dated(version: str) -> Addresses:
         associations=f"/crm/associations/{version}",
         # Currencies have had no newer version since.
         company_currency="/settings/currencies/2026-03/company-currency",
+        exchange_rates="/settings/currencies/2026-03/exchange-rates",
+        deal_splits=f"/deal-splits/{version}/batch/read",
     )
 
 
@@ -40,6 +44,8 @@ VERSIONS: dict[str, Addresses] = {
         properties="/crm/v3/properties",
         associations="/crm/v4/associations",
         company_currency="/settings/v3/currencies/company-currency",
+        exchange_rates="/settings/v3/currencies/exchange-rates",
+        deal_splits="/crm/v3/objects/deals/splits/batch/read",
     ),
 }
 

@@ -21,8 +21,10 @@ from dagster_project.extract.api.protocol import (
     Page,
     Reading,
     Record,
+    StageTelling,
     Window,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm import pipedrive_operations as ops
 from dagster_project.extract.crm.pipedrive_dialect import BURST_SECONDS, PipedriveDialect
 from dagster_project.extract.crm.pipedrive_operations import Operation
@@ -114,11 +116,27 @@ class PipedriveConnector(Connector):
             ids_per_request=1,
         ),
     )
+    # The log begins with the first change. A deal that never moved bears the instant of its creation as that
+    # of its stage.
+    TELLING = StageTelling(
+        history="changelog",
+        current_stage="payload ->> '$.stage_id'",
+        moves=(
+            "[{'timestamp': entry.time, 'value': entry.new_value} for entry in"
+            " from_json(payload -> '$.changes',"
+            """ '[{"field_key": "VARCHAR", "time": "VARCHAR", "new_value": "VARCHAR"}]')"""
+            " if entry.field_key = 'stage_id']"
+        ),
+        has_moves=(
+            "try_cast(payload ->> '$.stage_change_time' as timestamp)"
+            " > try_cast(payload ->> '$.add_time' as timestamp) + interval 1 minute"
+        ),
+    )
 
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, PipedriveSource)
         self.api_version = "v2"
-        self._asked = source.properties
+        self._asked = source.asked
         self._fields: dict[str, list[RawRecord]] = {}
         self._codes: dict[str, list[str]] = {}
         self.client = Client(
@@ -169,11 +187,11 @@ class PipedriveConnector(Connector):
             asked = self._asked.get(entity.name, ())
             fields = [raw.value for raw in self._known_fields(entity.name)]
             self._codes[entity.name] = wanted_codes(fields, entity.name, asked)
-            known = {field["field_code"] for field in fields}
-            known |= {field_name(field["field_name"]) for field in fields}
-            for name in asked:
-                if name not in known and field_name(name) not in known:
-                    logger.warning("%s: %s have no field %r", self.client.account, entity.name, name)
+            names = {field_name(field["field_name"]): field["field_name"] for field in fields}
+            named = [names.get(field_name(name), name) for name in asked]
+            known = [*names.values(), *(field["field_code"] for field in fields)]
+            if known:
+                warn_of_unknown(self.client, entity.name, named, known)
         return self._codes[entity.name]
 
     def schema(self, entity: EntitySpec) -> Mapping[str, str]:

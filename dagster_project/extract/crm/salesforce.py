@@ -33,13 +33,16 @@ from dagster_project.extract.api.protocol import (
     Page,
     Reading,
     Record,
+    StageTelling,
     Watermark,
     Window,
 )
+from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm.salesforce_auth import SalesforceDialect
 from dagster_project.extract.crm.salesforce_bulk import ROWS_PER_PIECE, BulkFailed, BulkQuery
 from dagster_project.extract.crm.salesforce_log import ReplicationLog
 from dagster_project.extract.crm.salesforce_objects import (
+    ALL_FIELDS,
     OBJECTS,
     Described,
     SObject,
@@ -89,9 +92,17 @@ class SalesforceConnector(Connector):
             is_log=True,
         ),
         EntitySpec("line_items", Reading.CHANGED, "Products of deals of {source}.", is_core=False),
+        EntitySpec("split_types", Reading.WHOLE, "Kinds of split credit of {source}.", is_core=False),
         EntitySpec("deal_splits", Reading.CHANGED, "Split credit of deals of {source}.", is_core=False),
         EntitySpec("currencies", Reading.WHOLE, "Currencies of {source} and today's rates.", is_core=False),
         EntitySpec("exchange_rates", Reading.WHOLE, "Dated rates of {source}.", is_core=False),
+    )
+    TELLING = StageTelling(
+        history="stage_history",
+        current_stage="payload ->> '$.StageName'",
+        deal_id="payload ->> '$.OpportunityId'",
+        moves="[{'timestamp': payload ->> '$.CreatedDate', 'value': payload ->> '$.StageName'}]",
+        has_moves="true",
     )
     # Above so many rows of a window, one Bulk job is cheaper than pages of 2,000.
     BULK_ABOVE: ClassVar[int] = 2_000
@@ -105,7 +116,7 @@ class SalesforceConnector(Connector):
         if not re.fullmatch(r"[0-9]+(\.[0-9])?", self.api_version):
             raise ValueError(f"api_version {source.api_version!r} is none; write it like {VERSION}")
         self._root = f"/services/data/v{float(self.api_version):.1f}"
-        self._properties = source.properties
+        self._properties = source.asked
         self._described: dict[str, Described] = {}
         self.client = Client(
             source.name,
@@ -283,7 +294,10 @@ class SalesforceConnector(Connector):
         place = Place(self.client.account, entity.name, "describe")
         if needed := lacking(thing.needed):
             raise AccessDenied(place, f"{thing.name} does not show {', '.join(needed)}", right)
-        if hidden := lacking((*thing.expected, *self._properties.get(entity.name, ()))):
+        own = [name for name in self._properties.get(entity.name, ()) if name != ALL_FIELDS]
+        readable = [name for name in described.types if described.has(name)]
+        warn_of_unknown(self.client, entity.name, own, readable)
+        if hidden := lacking(thing.expected):
             text = f"{place}: not shown, or cannot be selected: {', '.join(hidden)}; {right}"
             self.client.api_warnings.add(text)
             logger.warning("%s", text)

@@ -136,6 +136,14 @@ OBJECTS: dict[str, SObject] = {
         ("Product2Id",),
         ("CurrencyIsoCode",),
     ),
+    "split_types": SObject(
+        "OpportunitySplitType",
+        ("Id", "DeveloperName", "IsTotalValidated"),
+        ("MasterLabel", "IsActive"),
+        ("SplitField", "SystemModstamp"),
+        changed=None,
+        can_bulk=False,
+    ),
     "deal_splits": SObject(
         "OpportunitySplit",
         ("Id", "OpportunityId", "SplitOwnerId", "SplitPercentage", "IsDeleted", "SystemModstamp"),

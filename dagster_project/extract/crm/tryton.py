@@ -69,7 +69,7 @@ class TrytonConnector(Connector):
         current_stage="payload ->> '$.state'",
         deal_id="payload ->> '$.deal'",
         moves="[{'timestamp': cast(modified_at as varchar), 'value': payload ->> '$.values.state'}]",
-        is_never_empty=True,
+        has_moves="true",
     )
     # A version bears the instant at which its transaction began: it appears when that one ends.
     LOOKBACK = timedelta(hours=1)

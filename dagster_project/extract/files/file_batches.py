@@ -87,8 +87,8 @@ def _kept_value(scratch: FileScratch, field: str) -> str:
         return f"id_{field}"
     if not scratch.has(field):
         return "null::varchar"
-    if field == "probability" and scratch.has_percentages():
-        return "decimal_text((f_probability::decimal(38, 9) / 100)::varchar)"
+    if field == scratch.share_field and scratch.has_percentages():
+        return f"decimal_text((f_{field}::decimal(38, 9) / 100)::varchar)"
     return f"f_{field}"
 
 

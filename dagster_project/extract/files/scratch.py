@@ -168,8 +168,8 @@ class FileScratch:
         }
         if "f_status" in inputs:
             values["unknown_status"] = f"case when f_status_cast is null then r{inputs['f_status'][0]} end"
-        if "f_probability" in inputs:
-            place = inputs["f_probability"][0]
+        if f"f_{self.share_field}" in inputs:
+            place = inputs[f"f_{self.share_field}"][0]
             values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"
         if self.has_codes:
             values["told_currency"] = f"money_code(r{self.columns.columns['amount']})"
@@ -234,15 +234,18 @@ class FileScratch:
                 [header, TWO_NUMBERS, DECIMAL_CHOICE],
             )
 
+    @property
+    def share_field(self) -> str:
+        """The field of the entity that is a share of one; empty when there is none."""
+        return next((name for name, kind in self.entity.fields.items() if kind == "probability"), "")
+
     def has_percentages(self) -> bool:
-        """Whether probabilities are written on a scale to 100: then every value of the file is."""
-        if "probability" not in self.columns.columns:
+        """Whether shares are written on a scale to 100: then every value of the file is."""
+        field = self.share_field
+        if field not in self.columns.columns:
             return False
-        return bool(
-            self.one(
-                "select coalesce(bool_or(is_percent) or max(f_probability::double) > 1, false) from kept"
-            )[0]
-        )
+        is_percent = f"select coalesce(bool_or(is_percent) or max(f_{field}::double) > 1, false) from kept"
+        return bool(self.one(is_percent)[0])
 
     def has(self, field: str) -> bool:
         """Whether the file feeds a field; a currency may come out of the amounts."""

@@ -1,4 +1,4 @@
--- Owners from the owners file, and those that only deals name.
+-- Owners from the owners file, and those that only deals or their splits name.
 with named as (
   select
     source_relation,
@@ -7,6 +7,16 @@ with named as (
   inner join (select deal_sk, source_relation from {{ ref('int_deals') }}) as deals on states.deal_sk = deals.deal_sk
   where owner_id is not null
   group by source_relation, owner_id
+  union
+  select
+    splits.source_relation,
+    coalesce(owners.member_id, splits.owner_id) as owner_id
+  from {{ ref('stg_deal_splits') }} as splits
+  left join {{ ref('int_lookup') }} as owners
+    on owners.entity = 'owner'
+      and splits.source_relation = owners.source_relation
+      and lower(trim(splits.owner_id)) = owners.lookup_text
+  where splits.owner_id is not null
 ),
 
 told as (

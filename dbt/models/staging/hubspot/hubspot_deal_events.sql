@@ -41,6 +41,10 @@ users as (
   group by source_relation, coalesce(p.userid, p.useridincludinginactive)
 ),
 
+own as (
+  {{ own_properties() }}
+),
+
 -- newest items come first; those of one instant are counted from the oldest
 typed as (
   select
@@ -49,7 +53,13 @@ typed as (
     items.batch_id,
     items.extracted_at,
     items.is_initial_load,
-    items.entry_key as property_name,
+    case
+      when items.entry_key = own.amount then 'amount'
+      when items.entry_key = own.forecast_category then 'hs_manual_forecast_category'
+      when items.entry_key = 'amount' and own.amount is not null then '(not used)'
+      when items.entry_key = 'hs_manual_forecast_category' and own.forecast_category is not null then '(not used)'
+      else items.entry_key
+    end as property_name,
     {{ told_instant('items.item.timestamp') }} as event_at,
     nullif(trim(items.item.value), '') as told_value,
     coalesce(
@@ -69,6 +79,7 @@ typed as (
   left join users
     on items.source_relation = users.source_relation
       and items.item.updatedbyuserid = users.user_id
+  left join own on items.source_relation = own.source_relation
 ),
 
 -- a merged deal has the histories of those it was made of; until the merge they are theirs
@@ -96,7 +107,7 @@ placed as (
   left join merge_times
     on typed.source_relation = merge_times.source_relation
       and typed.deal_id = merge_times.deal_id
-  where typed.property_name <> 'hs_merged_object_ids'
+  where typed.property_name not in ('hs_merged_object_ids', '(not used)')
     and typed.told_value is not null
     and typed.event_at is not null
 ),

@@ -20,8 +20,13 @@ with landed_rows as (
     batch_id,
     is_initial_load,
     is_deleted,
+    {{ json_at('payload', ['properties']) }} as properties,
     {{ json_shape('payload', shape) }} as p
   from {{ source('landing_hubspot', 'deals') }}
+),
+
+own as (
+  {{ own_properties() }}
 ),
 
 context as (
@@ -77,18 +82,22 @@ records as (
     landed_rows.p.properties.dealname as deal_name,
     landed_rows.p.properties.pipeline as pipeline_id,
     landed_rows.p.properties.dealstage as stage_id,
-    {{ try_type('landed_rows.p.properties.amount', 'decimal(20, 3)') }} as amount_native,
+    {{ try_type(own_or('amount', 'landed_rows.properties', 'landed_rows.p.properties.amount'), 'decimal(20, 3)') }} as amount_native,
     upper(coalesce(landed_rows.p.properties.deal_currency_code, company_currencies.currency)) as currency,
     {{ told_instant('landed_rows.p.properties.createdate') }} as created_at,
     {{ told_instant('landed_rows.p.properties.closedate') }} as close_at,
     landed_rows.p.properties.hubspot_owner_id as owner_id,
     primary_companies.account_id,
-    landed_rows.p.properties.hs_analytics_source as lead_source,
-    landed_rows.p.properties.dealtype as deal_type,
-    landed_rows.p.properties.hs_manual_forecast_category as forecast_category,
+    {{ own_or('product', 'landed_rows.properties', 'null') }} as product_id,
+    {{ own_or('region', 'landed_rows.properties', 'null') }} as region,
+    {{ own_or('country', 'landed_rows.properties', 'null') }} as country,
+    {{ own_or('competitor', 'landed_rows.properties', 'null') }} as competitor,
+    {{ own_or('source', 'landed_rows.properties', 'landed_rows.p.properties.hs_analytics_source') }} as lead_source,
+    {{ own_or('deal_type', 'landed_rows.properties', 'landed_rows.p.properties.dealtype') }} as deal_type,
+    {{ own_or('forecast_category', 'landed_rows.properties', 'landed_rows.p.properties.hs_manual_forecast_category') }} as forecast_category,
     {{ try_type('landed_rows.p.properties.hs_deal_stage_probability', 'double') }} as probability,
-    landed_rows.p.properties.closed_lost_reason as lost_reason,
-    landed_rows.p.properties.hs_next_step as next_step,
+    {{ own_or('lost_reason', 'landed_rows.properties', 'landed_rows.p.properties.closed_lost_reason') }} as lost_reason,
+    {{ own_or('next_step', 'landed_rows.properties', 'landed_rows.p.properties.hs_next_step') }} as next_step,
     {{ told_instant('landed_rows.p.properties.notes_last_updated') }} as last_activity_at,
     landed_rows.p.url as deal_url,
     {{ told_instant('landed_rows.p.archivedat') }} as deleted_at
@@ -98,6 +107,7 @@ records as (
       and landed_rows.deal_id = primary_companies.deal_id
       and landed_rows.batch_id = primary_companies.batch_id
   left join company_currencies on landed_rows.source_relation = company_currencies.source_relation
+  left join own on landed_rows.source_relation = own.source_relation
   where landed_rows.p.stageledger.deleted_reason is null
 ),
 
@@ -129,6 +139,10 @@ tombstones as (
     last_known.close_at,
     last_known.owner_id,
     last_known.account_id,
+    last_known.product_id,
+    last_known.region,
+    last_known.country,
+    last_known.competitor,
     last_known.lead_source,
     last_known.deal_type,
     last_known.forecast_category,
@@ -178,15 +192,15 @@ final as (
     cast(null as timestamp) as closed_at,
     versions.owner_id,
     versions.account_id,
-    cast(null as {{ dbt.type_string() }}) as product_id,
-    cast(null as {{ dbt.type_string() }}) as region,
-    cast(null as {{ dbt.type_string() }}) as country,
+    versions.product_id,
+    versions.region,
+    versions.country,
     versions.lead_source,
     versions.deal_type,
     versions.forecast_category,
     versions.probability,
     versions.lost_reason,
-    cast(null as {{ dbt.type_string() }}) as competitor,
+    versions.competitor,
     versions.next_step,
     versions.last_activity_at,
     versions.deal_url,

@@ -225,6 +225,11 @@ closings as (
   cross join {{ ref('stg_run_context') }} as context
 ),
 
+-- where another field stands for the value, its history is not told
+own as (
+  {{ own_properties() }}
+),
+
 events as (
   select
     beginnings.source_relation,
@@ -233,7 +238,7 @@ events as (
     beginnings.stage_id,
     cast(null as {{ dbt.type_string() }}) as from_stage_id,
     beginnings.pipeline_id,
-    nullif({{ try_type('beginnings.amount', 'decimal(20, 3)') }}, 0) as amount_native,
+    case when own.amount is null then nullif({{ try_type('beginnings.amount', 'decimal(20, 3)') }}, 0) end as amount_native,
     beginnings.currency,
     closings.close_date,
     beginnings.owner_id,
@@ -247,6 +252,7 @@ events as (
     on beginnings.source_relation = closings.source_relation
       and beginnings.deal_id = closings.deal_id
       and closings.place = 0
+  left join own on beginnings.source_relation = own.source_relation
   union all
   select
     instants.source_relation,
@@ -255,7 +261,7 @@ events as (
     moves.new_value as stage_id,
     moves.old_value as from_stage_id,
     case when instants.stage_changes = 1 and moves.last_of_instant = 1 then instants.pipeline_id end as pipeline_id,
-    {{ try_type('instants.amount', 'decimal(20, 3)') }} as amount_native,
+    case when own.amount is null then {{ try_type('instants.amount', 'decimal(20, 3)') }} end as amount_native,
     instants.currency,
     case when instants.status is not null or instants.expected_close_date is not null then closings.close_date end as close_date,
     instants.owner_id,
@@ -277,6 +283,7 @@ events as (
       and instants.event_at = moves.event_at
       and instants.extracted_at = moves.extracted_at
       and moves.field = 'stage_id'
+  left join own on instants.source_relation = own.source_relation
 ),
 
 final as (

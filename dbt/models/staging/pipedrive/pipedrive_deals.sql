@@ -48,6 +48,7 @@ parsed as (
     is_initial_load,
     is_deleted,
     tombstone,
+    payload,
     {{ json_struct('payload', fields) }} as p
   from carried_over
 ),
@@ -78,8 +79,16 @@ named as (
   {{ pipedrive_named_values('typed', 'deal_fields', {
     'region': ['region'], 'country': ['country'], 'lead_source': ['source', 'lead source'], 'deal_type': ['deal type'],
     'forecast_category': ['forecast category'], 'competitor': ['competitor'], 'next_step': ['next step'],
-    'product_id': ['product']
+    'product_id': ['product'], 'amount': [], 'lost_reason': []
+  }, {
+    'region': 'region', 'country': 'country', 'lead_source': 'source', 'deal_type': 'deal_type',
+    'forecast_category': 'forecast_category', 'competitor': 'competitor', 'next_step': 'next_step',
+    'product_id': 'product', 'amount': 'amount', 'lost_reason': 'lost_reason'
   }) }}
+),
+
+own as (
+  {{ own_properties() }}
 ),
 
 final as (
@@ -96,7 +105,7 @@ final as (
     typed.p.pipeline_id as pipeline_id,
     typed.p.stage_id as stage_id,
     typed.status,
-    nullif({{ try_type('typed.p.value', 'decimal(20, 3)') }}, 0) as amount_native,
+    nullif({{ try_type(pipedrive_own_or('amount', 'amount', 'typed.p.value'), 'decimal(20, 3)') }}, 0) as amount_native,
     upper(typed.p.currency) as currency,
     {{ pipedrive_instant('typed.p.add_time') }} as created_at,
     case
@@ -106,16 +115,16 @@ final as (
     typed.closed_at,
     typed.p.owner_id as owner_id,
     typed.p.org_id as account_id,
-    named.product_id,
-    named.region,
-    named.country,
-    coalesce(named.lead_source, channels.option_label) as lead_source,
-    named.deal_type,
-    named.forecast_category,
+    {{ pipedrive_own_or('product', 'product_id', 'named.product_id') }} as product_id,
+    {{ pipedrive_own_or('region', 'region', 'named.region') }} as region,
+    {{ pipedrive_own_or('country', 'country', 'named.country') }} as country,
+    {{ pipedrive_own_or('source', 'lead_source', 'coalesce(named.lead_source, channels.option_label)') }} as lead_source,
+    {{ pipedrive_own_or('deal_type', 'deal_type', 'named.deal_type') }} as deal_type,
+    {{ pipedrive_own_or('forecast_category', 'forecast_category', 'named.forecast_category') }} as forecast_category,
     {{ try_type('typed.p.probability', 'double') }} / 100 as probability,
-    typed.p.lost_reason as lost_reason,
-    named.competitor,
-    named.next_step,
+    {{ pipedrive_own_or('lost_reason', 'lost_reason', 'typed.p.lost_reason') }} as lost_reason,
+    {{ pipedrive_own_or('competitor', 'competitor', 'named.competitor') }} as competitor,
+    {{ pipedrive_own_or('next_step', 'next_step', 'named.next_step') }} as next_step,
     cast(null as timestamp) as last_activity_at,
     cast(null as {{ dbt.type_string() }}) as deal_url,
     case
@@ -129,6 +138,7 @@ final as (
   left join named
     on typed.source_relation = named.source_relation
       and typed.custom_fields = named.custom_fields
+  left join own on typed.source_relation = own.source_relation
   left join channels
     on typed.source_relation = channels.source_relation
       and typed.p.channel = channels.option_id

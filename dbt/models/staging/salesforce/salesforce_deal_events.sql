@@ -5,23 +5,29 @@
 {%- set change_fields = ['OpportunityId', 'Field', 'OldValue', 'NewValue', 'CreatedDate', 'CreatedById'] -%}
 -- Native history: a snapshot at each change of stage, amount, date or probability. It knows neither owner nor record
 -- type; the history of fields does where their tracking is on, and what it tells is laid over the snapshots.
-with snapshots as (
+with own as (
+  {{ own_properties() }}
+),
+
+-- where another field stands for the amount, its history is not told
+snapshots as (
   select
-    source_relation,
+    rows_landed.source_relation,
     p.opportunityid as deal_id,
     {{ try_type('p.createddate', 'timestamp') }} as event_at,
     record_id,
     {{ salesforce_sequence('record_id') }} as sequence_number,
     p.stagename as stage_id,
-    {{ try_type(json_number_text('payload', 'Amount'), 'decimal(20, 3)') }} as amount_native,
+    case when own.amount is null then {{ try_type(json_number_text('payload', 'Amount'), 'decimal(20, 3)') }} end as amount_native,
     upper(p.currencyisocode) as currency,
     {{ try_type('p.closedate', 'date') }} as close_date,
-    {{ salesforce_category('p.forecastcategory') }} as forecast_category,
+    case when own.forecast_category is null then {{ salesforce_category('p.forecastcategory') }} end as forecast_category,
     {{ try_type('p.probability', 'double') }} / 100 as probability,
     p.createdbyid as changed_by,
     extracted_at,
     is_initial_load
   from ({{ landed_salesforce('stage_history', snapshot_fields) }}) as rows_landed
+  left join own on rows_landed.source_relation = own.source_relation
 ),
 
 changes as (

@@ -6,6 +6,9 @@
   'AccountId', 'LeadSource', 'Type', 'NextStep', 'LastActivityDate', 'LastStageChangeDate', 'RecordTypeId',
   'CurrencyIsoCode', 'stageledger'
 ] + lost_reasons + competitors + regions -%}
+{%- set usual_region = 'coalesce(rows_landed.p.' ~ (regions | map('lower') | join(', rows_landed.p.')) ~ ')' -%}
+{%- set usual_lost_reason = 'coalesce(rows_landed.p.' ~ (lost_reasons | map('lower') | join(', rows_landed.p.')) ~ ')' -%}
+{%- set usual_competitor = 'coalesce(rows_landed.p.' ~ (competitors | map('lower') | join(', rows_landed.p.')) ~ ')' -%}
 -- Versions of opportunities. A tombstone says only that a deal is gone: it takes its values from the newest version.
 with rows_landed as (
   {{ landed_salesforce('deals', fields) }}
@@ -19,6 +22,10 @@ merged_accounts as (
     p.masterrecordid as kept_account_id
   from ({{ landed_salesforce_newest('accounts', ['MasterRecordId']) }}) as accounts
   where p.masterrecordid is not null
+),
+
+own as (
+  {{ own_properties() }}
 ),
 
 versions as (
@@ -38,7 +45,7 @@ versions as (
       when rows_landed.p.isclosed = 'true' then 'lost'
       else 'open'
     end as status,
-    {{ try_type(json_number_text('rows_landed.payload', 'Amount'), 'decimal(20, 3)') }} as amount_native,
+    {{ try_type(own_or('amount', 'rows_landed.payload', json_number_text('rows_landed.payload', 'Amount')), 'decimal(20, 3)') }} as amount_native,
     upper(rows_landed.p.currencyisocode) as currency,
     {{ try_type('rows_landed.p.createddate', 'timestamp') }} as created_at,
     {{ try_type('rows_landed.p.closedate', 'date') }} as close_date,
@@ -47,20 +54,23 @@ versions as (
     end as closed_at,
     rows_landed.p.ownerid as owner_id,
     coalesce(merged_accounts.kept_account_id, rows_landed.p.accountid) as account_id,
-    coalesce({% for field in regions %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as region,
-    rows_landed.p.leadsource as lead_source,
-    rows_landed.p.type as deal_type,
-    {{ salesforce_category('rows_landed.p.forecastcategory') }} as forecast_category,
+    {{ own_or('product', 'rows_landed.payload', 'null') }} as product_id,
+    {{ own_or('region', 'rows_landed.payload', usual_region) }} as region,
+    {{ own_or('country', 'rows_landed.payload', 'null') }} as country,
+    {{ own_or('source', 'rows_landed.payload', 'rows_landed.p.leadsource') }} as lead_source,
+    {{ own_or('deal_type', 'rows_landed.payload', 'rows_landed.p.type') }} as deal_type,
+    {{ own_or('forecast_category', 'rows_landed.payload', salesforce_category('rows_landed.p.forecastcategory')) }} as forecast_category,
     {{ try_type('rows_landed.p.probability', 'double') }} / 100 as probability,
-    coalesce({% for field in lost_reasons %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as lost_reason,
-    coalesce({% for field in competitors %}rows_landed.p.{{ field | lower }}{{ ', ' if not loop.last }}{% endfor %}) as competitor,
-    rows_landed.p.nextstep as next_step,
+    {{ own_or('lost_reason', 'rows_landed.payload', usual_lost_reason) }} as lost_reason,
+    {{ own_or('competitor', 'rows_landed.payload', usual_competitor) }} as competitor,
+    {{ own_or('next_step', 'rows_landed.payload', 'rows_landed.p.nextstep') }} as next_step,
     {{ try_type('rows_landed.p.lastactivitydate', 'timestamp') }} as last_activity_at,
     case when rows_landed.is_deleted then rows_landed.modified_at end as deleted_at
   from rows_landed
   left join merged_accounts
     on rows_landed.source_relation = merged_accounts.source_relation
       and rows_landed.p.accountid = merged_accounts.account_id
+  left join own on rows_landed.source_relation = own.source_relation
   where rows_landed.p.stageledger is null
 ),
 
@@ -102,7 +112,9 @@ together as (
     closed_at,
     owner_id,
     account_id,
+    product_id,
     region,
+    country,
     lead_source,
     deal_type,
     forecast_category,
@@ -133,7 +145,9 @@ together as (
     ranked.closed_at,
     ranked.owner_id,
     ranked.account_id,
+    ranked.product_id,
     ranked.region,
+    ranked.country,
     ranked.lead_source,
     ranked.deal_type,
     ranked.forecast_category,
@@ -171,9 +185,9 @@ final as (
     closed_at,
     owner_id,
     account_id,
-    cast(null as {{ dbt.type_string() }}) as product_id,
+    product_id,
     region,
-    cast(null as {{ dbt.type_string() }}) as country,
+    country,
     lead_source,
     deal_type,
     forecast_category,
