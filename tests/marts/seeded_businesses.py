@@ -1,4 +1,4 @@
-"""Many simulated businesses at once, as the tables that mart_bottlenecks reads, some with a bottleneck put in.
+"""Many simulated businesses at once, as tables for mart_bottlenecks, some with a bottleneck put in.
 
 One simulation is dealt out to the businesses deal by deal. Deals of the simulation move independently of each
 other by one law, so each share of them is a business of its own, drawn like one with a seed of its own.
@@ -88,7 +88,7 @@ def deals_and_visits(world: World, businesses: int) -> tuple[pd.DataFrame, pd.Da
     visits = pd.DataFrame(
         {
             "deal_key": moves["deal_id"].astype(str),
-            "business": "business " + (moves["deal_id"] % businesses).astype(str),
+            "business": (moves["deal_id"] % businesses).map(_name),
             "stage_key": stage,
             "visit_seq": moves.groupby("deal_id").cumcount() + 1,
             "owner": _owners(world, moves["owner"].astype(str)),
@@ -136,6 +136,10 @@ def deals_and_visits(world: World, businesses: int) -> tuple[pd.DataFrame, pd.Da
     return attributes, visits[visits["stage_key"].map(OUTCOME) == "open"]
 
 
+def _name(number: int) -> str:
+    return f"b{number:03}"
+
+
 def _owners(world: World, owner: pd.Series) -> pd.Series:
     """Few enough owners per team that a business of this size could have them."""
     owners = world.company.owners
@@ -162,7 +166,7 @@ class Businesses:
         connection.execute("use warehouse")
         for schema in ("staging", "ledger", "marts", "every"):
             connection.execute(f"create schema {schema}")
-        self.names = [f"business {number}" for number in range(businesses)]
+        self.names = [_name(number) for number in range(businesses)]
         config = SimulationConfig(
             seed, businesses * deals_each, START_ON, AS_OF, tail_days=1, deals_per_part=50_000
         )
@@ -178,13 +182,17 @@ class Businesses:
             connection.execute(statement)
         for name in MODELS:
             connection.execute(f"create table {models[name].relation} as {models[name].sql}")
-        connection.execute("create table every.int_stage_shifts as select * from marts.int_stage_shifts")
+        # in order, so that a business is found without a look at the others
+        connection.execute("create or replace table every.deals as from every.deals order by business")
+        connection.execute(
+            "create table every.int_stage_shifts as from marts.int_stage_shifts order by source_relation"
+        )
 
     def frame(self, sql: str) -> pd.DataFrame:
         """The result of a query as a frame."""
         return self._connection.execute(sql).df()
 
-    def bottlenecks(self, business: str) -> pd.DataFrame:
+    def bottlenecks(self, business: str, columns: str = "*") -> pd.DataFrame:
         """mart_bottlenecks of one business."""
         for name, of_all, key in (
             ("ledger.book", "every.deals", "business"),
@@ -193,13 +201,13 @@ class Businesses:
             self._connection.execute(
                 f"create or replace table {name} as select * from {of_all} where {key} = '{business}'"
             )
-        return self.frame(self._mart)
+        return self.frame(f"select {columns} from ({self._mart}) as mart_bottlenecks")
 
     def named(self, business: str) -> set[tuple[str, str, str, str]]:
         """(measure, stage, segment type, segment) of the findings of one business."""
-        rows = self.bottlenecks(business)
-        rows = rows[rows["status"] == "finding"]
-        return set(rows[["measure", "stage_id", "segment_type", "segment"]].itertuples(index=False))
+        rows = self.bottlenecks(business, "measure, stage_id, segment_type, segment, status")
+        rows = rows[rows["status"] == "finding"].drop(columns="status")
+        return set(rows.itertuples(index=False, name=None))
 
 
 _STAGE_ROWS = ", ".join(
@@ -210,8 +218,8 @@ _PARENTS = (
     "create table ledger.book as select * from every.deals",
     f"create table staging.stg_run_context as select date '{AS_OF}' as as_of, {MIN_SAMPLE} as min_sample, "
     "'EUR' as currency, 'default' as definition_version",
-    "create table ledger.dim_stage as select stage_id, stage_id as stage_key, stage, pipeline as pipeline_id, "
-    "pipeline as pipeline_key, stage_order, is_open "
+    "create table ledger.dim_stage as select stage_id, stage_id as stage_key, stage, "
+    "pipeline as pipeline_id, pipeline as pipeline_key, stage_order, is_open "
     f"from (values {_STAGE_ROWS}) as stages(stage_id, stage, pipeline, stage_order, is_open)",
     "create table ledger.dim_pipeline as select distinct pipeline_key, pipeline_key as pipeline "
     "from ledger.dim_stage",
@@ -228,7 +236,7 @@ _PARENTS = (
     "cast(min(created_on) as date) + cast(ceil(quantile_cont("
     "case when status = 'won' then date_diff('day', created_on, closed_on) end, 0.9)) as int) "
     "as complete_from_on from every.deals group by all",
-    "create table marts.int_open_visits as select * exclude (business, owner, amount, entered_on, exited_on), "
+    "create table marts.int_open_visits as select deal_key, stage_key, visit_seq, exit_type, "
     "business as source_relation, owner as owner_key, cast(entered_on as date) as entered_on, "
     "cast(exited_on as date) as exited_on, exited_on is not null as is_left, false as is_bulk_exit, "
     "false as is_bulk_entry, false as is_entry_unknown from every.visits",

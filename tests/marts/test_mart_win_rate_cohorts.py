@@ -206,9 +206,7 @@ def test_a_horizon_that_hardly_a_deal_was_followed_to_has_a_reason_and_no_figure
     models: dict[str, Model],
 ) -> None:
     """Thirty open deals, followed for 1 to 30 days, twenty lost on day 10; floor of five: the curve ends on day 26."""
-    deals = pd.DataFrame(
-        {"days": [*range(1, 31), *[10] * 20], "outcome": ["open"] * 30 + ["lost"] * 20}
-    )
+    deals = pd.DataFrame({"days": [*range(1, 31), *[10] * 20], "outcome": ["open"] * 30 + ["lost"] * 20})
     rows = told(models, deals, min_sample_median=5).loc["total"]
     assert rows.loc["30d", "win_incidence_null_reason"] == "not_followed_long_enough"
     assert pd.isna(rows.loc["30d", "win_incidence"])
