@@ -1,4 +1,4 @@
-"""Bottlenecks: the two tests by other routes, the correction by hand, and what is named in simulated businesses."""
+"""Bottlenecks: both tests by other routes, the correction, and what is named in simulated businesses."""
 
 import math
 import warnings
@@ -22,9 +22,9 @@ OPEN_STAGES = [s.stage_id for s in cat.STAGES if (s.pipeline_id, s.outcome) == (
 
 SEEDS = 200
 DEALS_EACH = 1_500
-# Of 200 businesses in which nothing changed, chance may call something changed in 5 %, that is 10, and half of
-# that is for the worse. At those rates more than 17, or more than 11, come once in a hundred times or less
-# (binomial, n = 200: P(X <= 17) = 0.986 for p = 0.05 and P(X <= 11) = 0.996 for p = 0.025).
+# Of 200 businesses in which nothing changed, chance may call something changed in 5 %, that is 10, and half
+# of that is for the worse. At those rates more than 17, or more than 11, come about once in a hundred times
+# (binomial, n = 200: P(X <= 17) = 0.988 for p = 0.05, and P(X <= 11) = 0.995 for p = 0.025).
 MOST_CHANGED, MOST_NAMED = 17, 11
 
 
@@ -34,7 +34,7 @@ def models(waterfall_bench: WaterfallBench) -> dict[str, Model]:
 
 
 def shifts(models: dict[str, Model], visits: pd.DataFrame) -> pd.DataFrame:
-    """int_stage_shifts of visits (entered_on, exited_on, exit_type, and deal_key, is_bulk_exit where they matter)."""
+    """int_stage_shifts of visits: entered_on, exited_on, exit_type, and what else matters."""
     visits = visits.reset_index(drop=True)
     plain = {
         "deal_key": visits.index.astype(str),
@@ -206,7 +206,7 @@ def test_in_businesses_where_nothing_changed_hardly_ever_something_is_named(unch
 
 
 def test_the_deviates_of_businesses_where_nothing_changed_are_normal(unchanged: Businesses) -> None:
-    """Of a true standard normal 5 % lie beyond 1.96; the cells of a business hang together, hence the margin."""
+    """Of a standard normal 5 % lie beyond 1.96; the cells of a business hang together, hence the margin."""
     rows = unchanged.frame(
         "select measure, z from every.int_stage_shifts where segment_type = 'total' "
         "and recent_deals >= 20 and before_deals >= 20 and least_expected >= 10"
@@ -277,8 +277,8 @@ def test_a_finding_says_in_words_what_was_counted(slower_quote: Businesses) -> N
     row = rows.loc["time_in_stage"]
     assert row.in_words.startswith(
         f"Deals leave Quote (new_business) more slowly. In 2025Q3 to 2026Q2 half of the deals left it within "
-        f"{row.median_days:.0f} days ({row.deals_moved} of the {row.deals_seen} that were there have left); in "
-        f"the 4 quarters before within {row.median_days_before:.0f} days"
+        f"{row.median_days:.0f} days ({row.deals_moved} of the {row.deals_seen} that were there have left); "
+        f"in the 4 quarters before within {row.median_days_before:.0f} days"
     )
     assert row.median_days > row.median_days_before
 
@@ -288,7 +288,8 @@ def test_stages_are_ranked_by_what_they_lose_and_by_what_they_hold(slower_quote:
     rows = slower_quote.bottlenecks(business)
     rows = rows[(rows["segment_type"] == "total") & (rows["pipeline_id"] == "new_business")]
     deals = slower_quote.frame(
-        f"select status, stage_key, lost_from, closed_on, amount from every.deals where business = '{business}'"
+        "select status, stage_key, lost_from, closed_on, amount from every.deals "
+        f"where business = '{business}'"
     )
     lost = deals[(deals["status"] == "lost") & (deals["closed_on"] >= pd.Timestamp("2025-07-01"))]
     held = deals[deals["status"] == "open"]

@@ -121,9 +121,9 @@ def random_deals(seed: int, count: int, is_truncated: bool = False) -> pd.DataFr
 
 
 def test_six_deals_by_hand(models: dict[str, Model]) -> None:
-    """Won after 10 days, lost after 20, open since 30, won after 40, closed otherwise after 50, open since 400.
+    """Won on day 10, lost on 20, open since 30, won on 40, closed otherwise on 50, open since 400.
 
-    1/6 are won by day 10; 4/6 are open after day 20; on day 40 one of the three that are still followed is won:
+    1/6 are won by day 10; 4/6 are open after day 20; on day 40 one of the three still followed is won:
     1/6 + 4/6 x 1/3 = 7/18. Its variance, term by term at days 10, 20, 40 with F = 1/6, 1/6, 7/18:
     (7/18 - 1/6)^2 (1/(6 x 5) + 1/(5 x 4)) + (5/6^3 + (2/3)^2 x 2/3^3) - 2 (7/18 - 1/6) / 6^2 = 0.047840.
     """
@@ -170,7 +170,7 @@ def test_random_books_give_what_lifelines_gives(
 
 
 def test_deals_that_end_on_one_day_are_counted_as_on_one_day(models: dict[str, Model]) -> None:
-    """Whole days tie many ends. The estimate is then that of the ends broken apart, whatever order they get."""
+    """Whole days tie many ends. The estimate is that of the ends broken apart, whatever their order."""
     lot = np.random.default_rng(8)
     deals = pd.DataFrame(
         {"days": lot.integers(1, 40, 400), "outcome": lot.choice(OUTCOMES, 400, p=[0.2, 0.3, 0.4, 0.1])}
@@ -205,7 +205,7 @@ def test_nobody_won_is_a_zero_with_an_upper_end_and_everybody_a_one_with_a_lower
 def test_a_horizon_that_hardly_a_deal_was_followed_to_has_a_reason_and_no_figure(
     models: dict[str, Model],
 ) -> None:
-    """Thirty open deals, followed for 1 to 30 days, twenty lost on day 10; floor of five: the curve ends on day 26."""
+    """Thirty deals open for 1 to 30 days, twenty lost on day 10; floor of five: the curve ends on day 26."""
     deals = pd.DataFrame({"days": [*range(1, 31), *[10] * 20], "outcome": ["open"] * 30 + ["lost"] * 20})
     rows = told(models, deals, min_sample_median=5).loc["total"]
     assert rows.loc["30d", "win_incidence_null_reason"] == "not_followed_long_enough"

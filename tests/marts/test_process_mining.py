@@ -1,4 +1,4 @@
-"""Moves and conversion of a simulated business counted by pm4py from its exported files, without the ledger."""
+"""Moves and conversion of a simulated business, counted by pm4py from its exported files alone."""
 
 import pandas as pd
 import pm4py
@@ -32,7 +32,6 @@ def test_pm4py_finds_the_same_moves_from_stage_to_stage(crm: Simulated, log: pd.
         inner join ledger.fct_deals as deals on moves.deal_key = deals.deal_key and not deals.is_deleted
         where not moves.is_transient and moves.business_date <= '{AS_OF}'
     """
-    # the row after a slip of the mouse tells the return to the stage that was never left
     visits = f"""
         select visits.* from ledger.int_stage_visits as visits
         inner join ledger.fct_deals as deals on visits.deal_key = deals.deal_key and not deals.is_deleted
@@ -62,7 +61,7 @@ def test_pm4py_finds_the_same_moves_from_stage_to_stage(crm: Simulated, log: pd.
     ids=lambda stage: stage.stage_id,
 )
 def test_pm4py_finds_the_same_conversion(crm: Simulated, log: pd.DataFrame, stage: cat.Stage) -> None:
-    """Of the deals that ever touched a stage, those that were above it, or won in its pipeline, afterwards."""
+    """Of the deals that ever touched a stage, those that were above it, or won in its pipeline, later."""
     above = [
         other.stage_id
         for other in cat.STAGES

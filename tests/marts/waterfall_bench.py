@@ -68,7 +68,7 @@ class WaterfallBench:
 
 
 def compile_waterfall(folder: Path) -> WaterfallBench:
-    """Let dbt compile the waterfall, the marts of statistics, all that they read and the waterfall's tests."""
+    """Let dbt compile the waterfall with its tests, and the marts of statistics, with all that they read."""
     landing, database, target = folder / "landing", folder / "warehouse.duckdb", folder / "target"
     land(Book(stages=()), landing)
     with duckdb.connect(str(database)) as connection:
