@@ -272,7 +272,7 @@ def test_a_finding_says_in_words_what_was_counted(slower_quote: Businesses) -> N
         f"{row.deals_moved_before} of {row.deals_seen_before} ({share_before} %), by which "
         f"{round(row.deals_moved_expected)} would have gone on. The other stages of the pipeline did not "
         f"change like that. Lost there in that time: {row.deals_at_stake} deals, "
-        f"{round(row.at_stake_amount)} EUR."
+        f"worth EUR {row.at_stake_amount / 1e6:.2f} million."
     )
     row = rows.loc["time_in_stage"]
     assert row.in_words.startswith(

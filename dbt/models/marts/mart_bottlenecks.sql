@@ -204,8 +204,10 @@ worded as (
       case measure when 'conversion' then ' Lost there in that time: ' else ' Standing there now: ' end,
       cast(deals_at_stake as {{ text }}), case when deals_at_stake = 1 then ' deal' else ' deals' end,
       case
+        when abs(at_stake_amount) >= 1000000 and deals_at_stake > deals_at_stake_without_amount
+          then concat(', worth ', currency, ' ', cast(cast(at_stake_amount / 1000000 as decimal(18, 2)) as {{ text }}), ' million')
         when deals_at_stake > deals_at_stake_without_amount
-          then concat(', ', cast(cast(round(at_stake_amount) as bigint) as {{ text }}), ' ', currency)
+          then concat(', worth ', currency, ' ', cast(cast(round(at_stake_amount) as bigint) as {{ text }}))
         else ''
       end, '.'
     ) as stake_text
