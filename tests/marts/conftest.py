@@ -3,6 +3,7 @@
 import pytest
 
 from tests.marts.marts_bench import Marts, build_marts
+from tests.marts.simulated_crm import Simulated, build_simulated
 from tests.marts.stage_cases import AS_OF, cases_book
 from tests.marts.waterfall_bench import WaterfallBench, compile_waterfall
 
@@ -20,3 +21,8 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
 @pytest.fixture(scope="session")
 def waterfall_bench(tmp_path_factory: pytest.TempPathFactory) -> WaterfallBench:
     return compile_waterfall(tmp_path_factory.mktemp("waterfall"))
+
+
+@pytest.fixture(scope="session")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    return build_simulated(tmp_path_factory.mktemp("truth"))

@@ -15,6 +15,7 @@ from tests.ledger.deliveries import land
 from tests.ledger.ledger_bench import (
     LedgerBench,
     LedgerTables,
+    Model,
     compiled_models,
     create_run_context,
     run_dbt,
@@ -34,6 +35,7 @@ OUTLOOK_TABLES = (
     "fct_pipeline_snapshot",
     "fct_pipeline_movements",
 )
+STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks")
 MACRO_TABLES = (*TABLES, "int_table_macros", "dim_deal", "dim_stage", "dim_fx_rate")
 INVARIANTS = (
     "waterfall_adds_up",
@@ -47,10 +49,11 @@ INVARIANTS = (
 
 @dataclass(frozen=True)
 class WaterfallBench:
-    """The bench, and the consistency tests as dbt compiled them, by name."""
+    """The bench, the consistency tests as dbt compiled them, by name, and all compiled models."""
 
     bench: LedgerBench
     invariants: dict[str, str]
+    models: dict[str, Model]
 
     def build(
         self, book: Book, staged: dict[str, Sequence[tuple[Any, ...]]], wanted: Sequence[str] = TABLES
@@ -65,15 +68,18 @@ class WaterfallBench:
 
 
 def compile_waterfall(folder: Path) -> WaterfallBench:
-    """Let dbt compile the waterfall, all that it reads and its tests; nothing is built."""
+    """Let dbt compile the waterfall with its tests, and the marts of statistics, with all that they read."""
     landing, database, target = folder / "landing", folder / "warehouse.duckdb", folder / "target"
     land(Book(stages=()), landing)
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, Book(stages=()))
-    run_dbt("compile", database, landing, target, [f"+{table}" for table in {*MACRO_TABLES, *OUTLOOK_TABLES}])
+    wanted = {*MACRO_TABLES, *OUTLOOK_TABLES, *STATISTICS_TABLES}
+    run_dbt("compile", database, landing, target, [f"+{table}" for table in wanted])
     models = compiled_models(target, ("staging", "ledger", "marts"))
     nodes = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"].values()
     compiled = {node["name"]: node.get("compiled_code") for node in nodes if node["name"] in INVARIANTS}
     return WaterfallBench(
-        LedgerBench(models, landing, folder / "empty"), {name: compiled[name] for name in INVARIANTS}
+        LedgerBench(models, landing, folder / "empty"),
+        {name: compiled[name] for name in INVARIANTS},
+        {model.name: model for model in models},
     )

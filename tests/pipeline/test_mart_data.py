@@ -122,11 +122,13 @@ def test_readiness_says_which_metrics_the_export_carries(export: LedgerTables) -
         "slip_rate_start",
         "as_created_amount",
         "pipeline_coverage",
+        "bottleneck",
     }
     # o2 has no start; Bo has no region; the cycle starts at the stage entry; 70 % have an account
     assert by_status["degraded"] == {
         "deals_open",
         "deals_created",
+        "win_incidence",
         "sales_cycle_median_days",
         "sales_velocity",
         "segment_type region",
