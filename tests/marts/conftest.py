@@ -1,8 +1,9 @@
-"""One build for all tests of this folder: hand-written cases and a simulated CRM, through dbt."""
+"""Builds that the tests of this folder share: hand-written cases, and a simulated CRM from its files on."""
 
 import pytest
 
 from tests.marts.marts_bench import Marts, build_marts
+from tests.marts.simulated_crm import Simulated, build_simulated
 from tests.marts.stage_cases import AS_OF, cases_book
 from tests.marts.waterfall_bench import WaterfallBench, compile_waterfall
 
@@ -15,6 +16,11 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
         AS_OF,
         ["mart_pipeline_daily", "mart_stage_conversion", "mart_stage_durations"],
     )
+
+
+@pytest.fixture(scope="session")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    return build_simulated(tmp_path_factory.mktemp("truth"))
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,16 @@ END = pd.Timestamp("2026-05-15 22:00:00")  # end of AS_OF in that zone, as naive
 DAY = pd.Timedelta(days=1)
 TRANSIENT = pd.Timedelta(seconds=60)
 BUILT_AT = datetime(2026, 5, 16, 3, tzinfo=UTC)
-MARTS = ("mart_pipeline_daily", "mart_stage_conversion", "mart_stage_durations", "mart_sales_performance")
+MARTS = (
+    "mart_pipeline_daily",
+    "mart_stage_conversion",
+    "mart_stage_durations",
+    "mart_sales_performance",
+    "mart_deal_health",
+    "mart_loss_reasons",
+    "mart_rep_scorecard",
+    "mart_forecast_category_daily",
+)
 
 
 def business_day(instants: pd.Series) -> pd.Series:

@@ -19,18 +19,13 @@ import pytest
 from dagster_project.simulate import catalogue as cat
 from dagster_project.simulate.oracle import win_probability_at_entry
 from tests.marts.exported_figures import bookings_by_product, closed_deals, performance, pipeline_on
-from tests.marts.simulated_crm import AS_OF, DAY, ZONE, Simulated, build_simulated, business_day, quarter
+from tests.marts.simulated_crm import AS_OF, DAY, ZONE, Simulated, business_day, quarter
 from tests.marts.test_mart_stage_durations import QUANTILES, assert_same, kaplan_meier
 from tests.marts.true_chances import chance_above, chance_above_within, chance_won_of_closed, mean_survival
 
 PERIODS = ("all", "2025Q4", "2026Q1", "2026Q2")
 ENOUGH_COMPLETED = 30  # below it Greenwood's error is itself a guess
 MIN_SAMPLE, MIN_SAMPLE_MEDIAN = 20, 5  # the settings' defaults
-
-
-@pytest.fixture(scope="module")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    return build_simulated(tmp_path_factory.mktemp("truth"))
 
 
 def allowed(figures: int) -> float:
