@@ -47,6 +47,15 @@ class Pace(Section):
     stalled: Share = 0.95
     dead: Share = 0.995
 
+    @model_validator(mode="after")
+    def _shares_rise(self) -> Self:
+        if not self.slow < self.stalled < self.dead:
+            raise ValueError(
+                f"slow {self.slow:g}, stalled {self.stalled:g}, dead {self.dead:g}: each must be above "
+                "the one before it, such as {slow: 0.80, stalled: 0.95, dead: 0.995}"
+            )
+        return self
+
 
 class Segments(Section):
     """`region_from`: None takes the deal's own region, else its owner's."""

@@ -17,11 +17,9 @@ from dagster_project.yaml_document import (
 
 # Choices that have a name already and no model reads yet: refused, rather than ignored.
 _LATER_METRICS = (
-    "activity_days",
     "amount_measure",
     "coverage.exclude_dead",
     "exclude",
-    "pace",
     "segments",
     "cycle.statistic",
     "win_rate.population",

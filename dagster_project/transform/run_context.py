@@ -46,6 +46,10 @@ COLUMNS = {
     "estimate_open_amounts": "boolean",
     "coverage_scope": "varchar",
     "coverage_include_past_due": "boolean",
+    "pace_slow": "double",
+    "pace_stalled": "double",
+    "pace_dead": "double",
+    "activity_days": "int",
     "definition_version": "varchar",
     "settings_json": "varchar",
     "data_as_of_warning": "varchar",
@@ -124,6 +128,10 @@ def run_context_row(
         "estimate_open_amounts": metrics.estimate_open_amounts_from_list_price,
         "coverage_scope": metrics.coverage.scope,
         "coverage_include_past_due": metrics.coverage.include_past_due,
+        "pace_slow": metrics.pace.slow,
+        "pace_stalled": metrics.pace.stalled,
+        "pace_dead": metrics.pace.dead,
+        "activity_days": metrics.activity_days,
         "definition_version": metrics.definition_version,
         "settings_json": json.dumps(
             {

@@ -93,6 +93,9 @@ class Record(Told):
     forecast_category: str | None = None
     probability: float | None = None
     lost_reason: str | None = None
+    competitor: str | None = None
+    next_step: str | None = None
+    last_activity_at: datetime | None = None
     deleted_at: datetime | None = None
     merged_into: str | None = None
     merged_at: datetime | None = None

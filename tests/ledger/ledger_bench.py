@@ -46,6 +46,10 @@ CONTEXT_DEFAULTS = {
     "estimate_open_amounts": False,
     "coverage_scope": "all",
     "coverage_include_past_due": True,
+    "pace_slow": 0.80,
+    "pace_stalled": 0.95,
+    "pace_dead": 0.995,
+    "activity_days": 14,
     "definition_version": "default",
     "settings_json": "{}",
 }

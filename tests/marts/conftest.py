@@ -1,4 +1,4 @@
-"""One build for all tests of this folder: hand-written cases and a simulated CRM, through dbt."""
+"""Builds that the tests of this folder share: hand-written cases, and a simulated CRM from its files on."""
 
 import pytest
 
@@ -16,6 +16,11 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
         AS_OF,
         ["mart_pipeline_daily", "mart_stage_conversion", "mart_stage_durations"],
     )
+
+
+@pytest.fixture(scope="session")
+def crm(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
+    return build_simulated(tmp_path_factory.mktemp("truth"))
 
 
 @pytest.fixture(scope="session")

@@ -82,10 +82,11 @@ def bookings_by_product(export: Export, deals: pd.DataFrame) -> pd.Series:
     return pd.concat([part[columns] for part in parts]).groupby(columns[:2])["euros"].sum()
 
 
-def pipeline_on(export: Export, day: pd.Timestamp) -> pd.DataFrame:
-    """Open deals and euros by stage at the end of a business day, replayed from the history rows.
+def open_deals_on(export: Export, day: pd.Timestamp) -> pd.DataFrame:
+    """Deals open at the end of a business day, replayed from the history rows, with what was known of each.
 
-    A creation that the CRM lost is known by stage and instant alone: old value, else the record.
+    Columns: deal_id, stage, owner, amount, currency, close_date, euros. A creation that the CRM lost is known
+    by stage and instant alone: old value, else the record.
     """
     deals, rows = export.deals, export.history
     end = (day + pd.Timedelta(days=1)).tz_localize("Europe/Amsterdam").tz_convert("UTC").tz_localize(None)
@@ -97,14 +98,20 @@ def pipeline_on(export: Export, day: pd.Timestamp) -> pd.DataFrame:
     created = created.assign(
         sequence=0, currency=created["deal_id"].map(deals.set_index("deal_id")["currency"])
     )
-    told = pd.concat([created, rows[[*created.columns, "amount", "close_date"]]])
+    told = pd.concat([created, rows[[*created.columns, "amount", "close_date", "owner"]]])
     told = told[told["changed_at"] < end].sort_values(["deal_id", "changed_at", "sequence"])
     state = told.drop_duplicates("deal_id", keep="last").reset_index(drop=True)
     gone = set(deals.loc[deals["gone_at"] < end, "deal_id"])
     closed = state["stage"].str.endswith(("_won", "_lost"))
     state = state[~closed & ~state["deal_id"].isin(gone)].reset_index(drop=True)
     days = pd.Series(day, index=state.index)
-    state["euros"] = euros(export, state["amount"], state["currency"], days)
+    return state.assign(euros=euros(export, state["amount"], state["currency"], days))
+
+
+def pipeline_on(export: Export, day: pd.Timestamp) -> pd.DataFrame:
+    """Open deals and euros by stage at the end of a business day."""
+    state = open_deals_on(export, day)
+    days = pd.Series(day, index=state.index)
     in_quarter = quarter(state["close_date"]) == quarter(days)
     is_late = state["close_date"] < day
     cells = state.assign(

@@ -45,6 +45,10 @@ MARTS = (
     "mart_sales_performance",
     "mart_win_rate_cohorts",
     "mart_bottlenecks",
+    "mart_deal_health",
+    "mart_loss_reasons",
+    "mart_rep_scorecard",
+    "mart_forecast_category_daily",
 )
 
 

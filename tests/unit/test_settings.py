@@ -131,6 +131,8 @@ def test_an_error_names_line_fault_and_remedy(
     [
         ("metrics: {min_sampl: 3}", 15, "did you mean 'min_sample'"),
         ("metrics: {pace: {slow: 1.5}}", 15, "at most 1"),
+        ("metrics: {pace: {slow: 0.96}}", 15, "slow 0.96, stalled 0.95, dead 0.995: each must be above"),
+        ("metrics: {activity_days: 0}", 15, "at least 1"),
         ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
         ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
         ("metrics: {exclude: {owners: [u1]}}", 15, "no metric of this version uses"),

@@ -38,6 +38,8 @@ deal_counts as (
       ('open_with_start', "deals.status = 'open' and deals.started_on is not null"),
       ('open_with_amount', "deals.status = 'open' and deals.amount_base is not null"),
       ('open_with_close_date', "deals.status = 'open' and deals.close_date is not null"),
+      ('open_with_next_step', "deals.status = 'open' and trim(deals.next_step) <> ''"),
+      ('open_with_activity', "deals.status = 'open' and deals.last_activity_at is not null"),
       ('won_deals', "deals.outcome = 'won'"),
       ('won_with_amount', "deals.outcome = 'won' and deals.amount_base is not null"),
       ('won_in_cycle', 'deals.cycle_days is not null'),
@@ -45,6 +47,7 @@ deal_counts as (
       ('won_not_imported', "deals.outcome = 'won' and not deals.is_import"),
       ('lost_deals', "deals.outcome = 'lost'"),
       ('lost_with_positive_amount', "deals.outcome = 'lost' and deals.amount_base > 0"),
+      ('lost_with_class', "deals.outcome = 'lost' and lost.loss_class not in ('unknown', 'other')"),
       ('lost_with_reason', "deals.outcome = 'lost' and deals.lost_reason is not null"),
       ('deals_with_owner', 'deals.credit_owner_key <> ' ~ none_key()),
       ('deals_with_team', "deals.team <> '(none)'"),
@@ -61,6 +64,54 @@ deal_counts as (
     count(*) as deals
   from deals
   left join products on deals.deal_key = products.deal_key
+  left join {{ ref('int_lost_deals') }} as lost on deals.deal_key = lost.deal_key
+  group by deals.source_relation
+),
+
+-- open deals that can be compared with finished ones, and the rules that can be asked
+paced as (
+  select
+    source_relation,
+    count(case when pace_basis is not null then 1 end) as open_with_pace_basis
+  from {{ ref('int_hygiene_checks') }}
+  where status = 'open'
+  group by source_relation
+),
+
+rules as (
+  select
+    source_relation,
+    count(case when rule_status <> 'no_deals' then 1 end) as hygiene_rules,
+    count(case when rule_status = 'told' then 1 end) as hygiene_rules_told
+  from {{ ref('int_hygiene_rules') }}
+  group by source_relation
+),
+
+-- what began and is not over by as_of
+categories as (
+  select
+    deals.source_relation,
+    cast(sum(changes.sign) as bigint) as open_with_category
+  from {{ ref('int_forecast_category_changes') }} as changes
+  inner join deals on changes.deal_key = deals.deal_key
+  where changes.forecast_category not in ('closed', '(none)')
+  group by deals.source_relation
+),
+
+reps as (
+  select
+    deals.source_relation,
+    count(distinct owners.owner) as reps,
+    count(distinct quotas.segment) as reps_with_quota
+  from deals
+  inner join {{ ref('dim_owner') }} as owners on deals.owner_key = owners.owner_key
+  inner join {{ ref('dim_date') }} as calendar on deals.as_of = calendar.date_day
+  left join {{ ref('fct_quota') }} as quotas
+    on quotas.segment_type = 'owner'
+      and owners.owner = quotas.segment
+      and quotas.period_type = 'quarter'
+      and calendar.quarter_label = quotas.period
+  where deals.status = 'open' and owners.owner_key <> {{ none_key() }}
   group by deals.source_relation
 ),
 
@@ -117,6 +168,12 @@ final as (
     coalesce(visit_counts.deals_with_dated_first_stage, 0) as deals_with_dated_first_stage,
     coalesce(quarters.full_quarters, 0) as full_quarters,
     quotas.quarters_with_quota,
+    coalesce(paced.open_with_pace_basis, 0) as open_with_pace_basis,
+    coalesce(rules.hygiene_rules, 0) as hygiene_rules,
+    coalesce(rules.hygiene_rules_told, 0) as hygiene_rules_told,
+    coalesce(categories.open_with_category, 0) as open_with_category,
+    coalesce(reps.reps, 0) as reps,
+    coalesce(reps.reps_with_quota, 0) as reps_with_quota,
     context.qualified_stage is not null as has_qualified_stage
   from deal_counts
   cross join context
@@ -124,6 +181,10 @@ final as (
   left join first_stages on deal_counts.source_relation = first_stages.source_relation
   left join visit_counts on deal_counts.source_relation = visit_counts.source_relation
   left join quarters on deal_counts.source_relation = quarters.source_relation
+  left join paced on deal_counts.source_relation = paced.source_relation
+  left join rules on deal_counts.source_relation = rules.source_relation
+  left join categories on deal_counts.source_relation = categories.source_relation
+  left join reps on deal_counts.source_relation = reps.source_relation
 )
 
 select * from final

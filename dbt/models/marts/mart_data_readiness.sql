@@ -87,6 +87,21 @@
     'missing': 'stage_history.amount', 'so': 'what new pipeline was worth when it came in is unknown', 'unlock': amount_history},
   {'mart': 'mart_pipeline_coverage', 'metric': 'pipeline_coverage', 'covered': 'quarters_with_quota', 'base': '5', 'what': 'quarters from this one on have a quota', 'ok': 0.2,
     'missing': 'tables.quotas', 'so': 'what is left to get is unknown', 'unlock': 'Name a file of quotas (period, segment_type, segment, amount, currency) under tables: quotas.'},
+  {'mart': 'mart_deal_health', 'metric': 'pace', 'covered': 'open_with_pace_basis', 'base': 'open_deals', 'what': 'open deals are in a stage with enough finished visits to compare with', 'ok': 0.8,
+    'missing': 'stage_history', 'so': 'a deal elsewhere has no pace', 'unlock': history},
+  {'mart': 'mart_deal_health', 'metric': 'hygiene_score', 'covered': 'hygiene_rules_told', 'base': 'hygiene_rules', 'what': 'hygiene rules can be asked', 'ok': 0.75,
+    'missing': 'the fields of the rules that mart_deal_health names in rules_not_told', 'so': 'the score stands on these only', 'unlock': 'Add the fields of the other rules to the export; where they are there, most deals break the rule, and it is a habit rather than a slip.'},
+  {'mart': 'mart_deal_health', 'metric': 'has_no_next_step', 'covered': 'open_with_next_step', 'base': 'open_deals', 'what': 'open deals have a next step', 'ok': 0,
+    'missing': 'next_step', 'so': 'nobody fills it in, or it is not exported, so it is no fault of a deal', 'unlock': 'Add the next step to the export and map it to next_step (Salesforce and HubSpot: Next Step).'},
+  {'mart': 'mart_deal_health', 'metric': 'has_no_activity', 'covered': 'open_with_activity', 'base': 'open_deals', 'what': 'open deals have a last activity', 'ok': 0,
+    'missing': 'last_activity_at', 'so': 'silence cannot be told from what was not exported', 'unlock': 'Add the date of the last activity to the export and map it to last_activity_at (Salesforce: Last Activity; HubSpot: Last Activity Date; Pipedrive: Last activity date).'},
+  {'mart': 'mart_loss_reasons', 'metric': 'win_rate_narrow', 'covered': 'lost_with_class', 'base': 'lost_deals', 'what': 'lost deals have a reason of a known class', 'ok': 0.8,
+    'missing': 'lost_reason', 'so': 'a period in which fewer than 80 % do shows no win rate by class', 'unlock': 'Map the loss reason, and name the class of reasons in your own words in the file under tables: aliases: loss_class,the reason,competitor (or price, budget, no_decision, timing, product, relationship, disqualified, other).',
+    'blocks': [('won_deals = 0', 'but no won deal is there')]},
+  {'mart': 'mart_rep_scorecard', 'metric': 'quota_attainment', 'covered': 'reps_with_quota', 'base': 'reps', 'what': 'owners of open deals have a quota for the running quarter', 'ok': 0.8,
+    'missing': 'tables.quotas', 'so': 'how a rep without one attains is unknown', 'unlock': 'Add a line per rep to the file of quotas: period, owner (as segment_type), the name of the owner, amount, currency.'},
+  {'mart': 'mart_forecast_category_daily', 'metric': 'forecast_category', 'covered': 'open_with_category', 'base': 'open_deals', 'what': 'open deals have a forecast category, their own or that of their stage', 'ok': 0.8,
+    'missing': 'forecast_category', 'so': 'the others are in (none)', 'unlock': 'Map the forecast category of the deals, or give each stage of the list stages: its forecast_category.'},
 ]) %}
 with context as (
   select * from {{ ref('stg_run_context') }}

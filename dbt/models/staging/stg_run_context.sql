@@ -39,6 +39,10 @@ final as (
     runs.estimate_open_amounts,
     runs.coverage_scope,
     runs.coverage_include_past_due,
+    runs.pace_slow,
+    runs.pace_stalled,
+    runs.pace_dead,
+    runs.activity_days,
     runs.definition_version,
     runs.settings_json,
     runs.data_as_of_warning
