@@ -19,11 +19,6 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Marts:
 
 
 @pytest.fixture(scope="session")
-def crm(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
-    return build_simulated(tmp_path_factory.mktemp("truth"))
-
-
-@pytest.fixture(scope="session")
 def waterfall_bench(tmp_path_factory: pytest.TempPathFactory) -> WaterfallBench:
     return compile_waterfall(tmp_path_factory.mktemp("waterfall"))
 
