@@ -143,6 +143,7 @@ def loaded(folder: Path) -> Content:
 
 def _content(deals: str, values: str, database: str = ":memory:") -> Content:
     with duckdb.connect(database) as connection:
+        connection.execute("set enable_progress_bar = false")
         ((number, amount),) = connection.execute(deals).fetchall()
         ((known,),) = connection.execute(values).fetchall()
     return Content(number, int(known), amount)
