@@ -184,14 +184,19 @@ def test_a_window_stands_still_while_people_work_and_the_next_one_has_their_chan
             new.extend(colleague.deals("create", [{"description": "Meanwhile", "company": 1, "currency": 1}]))
 
     proxy.before = meanwhile
-    extract(proxy.address, tmp_path, END, database="busy", entities=["deals"])
+    extract(proxy.address, tmp_path, END, database="busy", entities=["deals"], full_refresh_days=0)
     assert new
     assert content(tmp_path, "deals") == content(landing, "deals")
 
     proxy.before = lambda number, path: None
     time.sleep(1.1)  # the server tells its clock in whole seconds
     reports = extract(
-        proxy.address, tmp_path, datetime.now(UTC) + timedelta(days=1), database="busy", entities=["deals"]
+        proxy.address,
+        tmp_path,
+        datetime.now(UTC) + timedelta(days=1),
+        database="busy",
+        entities=["deals"],
+        full_refresh_days=0,
     )
     batch = reports["deals"].batches[-1]
     fresh = {row["record_id"]: row for row in rows(tmp_path, "deals") if row["batch_id"] == batch}
@@ -202,7 +207,9 @@ def test_a_window_stands_still_while_people_work_and_the_next_one_has_their_chan
     kept = next(str(number) for number in changed if number != gone)
     assert fresh[kept]["payload"]["amount"]["decimal"] == "90071992547409.93"
 
-    again = extract(proxy.address, tmp_path, END, database="busy", entities=["deals"], reread=True)
+    again = extract(
+        proxy.address, tmp_path, END, database="busy", entities=["deals"], full_refresh_days=0, reread=True
+    )
     reread = {
         r["record_id"]: r["text"]
         for r in rows(tmp_path, "deals")
