@@ -59,12 +59,20 @@ SECRETS = (("publish", "postgres"), ("alerts", "webhook"))
 
 
 class Business(Section):
-    """Who the business is, and how it reads dates and money."""
+    """Who the business is, and how it reads dates and money.
+
+    `fiscal_calendar`: fiscal years of twelve calendar months, or of 52 and 53 weeks whose quarters have
+    months of so many weeks each. Such a year ends with a whole week (`week_start`): the last one of the
+    month before `fiscal_year_start_month`, or the one that ends nearest to that month's end
+    (`fiscal_year_end`).
+    """
 
     name: str
     time_zone: TimeZone
     currency: str
     fiscal_year_start_month: int = Field(1, ge=1, le=12)
+    fiscal_calendar: Literal["months", "4-4-5", "4-5-4", "5-4-4"] = "months"
+    fiscal_year_end: Literal["last", "nearest"] = "last"
     week_start: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = (
         "monday"
     )

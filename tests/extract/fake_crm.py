@@ -3,17 +3,11 @@
 Run as a program it extracts into a folder: `python -m tests.extract.fake_crm <address> <landing> <end>`.
 """
 
-import json
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 from dagster_project.api_settings import ApiSource, PipedriveSource
 from dagster_project.extract.api.api_errors import Malformed
@@ -32,100 +26,44 @@ from dagster_project.extract.api.protocol import (
     Record,
     Window,
 )
+from tests.simulators.local_server import Answer, Asked, LocalServer
 
 TOKEN = "canary-7d1f0e55aa"
 PAGE = 10
 
 
-class FakeServer:
-    """The CRM. `faults`: number of a request (from 1) → what happens to it; `before`: called for each one."""
+class FakeServer(LocalServer):
+    """The CRM."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.deals: dict[str, dict[str, Any]] = {}
         self.stages = [{"id": "s1", "name": "Open"}, {"id": "s2", "name": "Won"}]
-        self.faults: dict[int, Any] = {}
-        self.always: Callable[[str], Any] | None = None
-        self.before: Callable[[int, str], None] = lambda number, path: None
-        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.token = TOKEN
-        self.asked: list[tuple[float, str, Mapping[str, str]]] = []
-        self._lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self.ignores_until = False
 
     def put(self, deal_id: str, modified_at: datetime, stage: str = "s1", **more: Any) -> None:
         """Create or change a deal."""
         number = int(deal_id)
         self.deals[deal_id] = {"id": number, "modified": modified_at.isoformat(), "stage": stage, **more}
 
-    def paths(self) -> list[str]:
-        return [path for _, path, _ in self.asked]
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        length = int(handler.headers.get("Content-Length") or 0)
-        handler.rfile.read(length)
-        with self._lock:
-            self.asked.append((time.monotonic(), handler.path, dict(handler.headers)))
-            number = len(self.asked)
-        self.before(number, handler.path)
-        fault = self.faults.pop(number, None) or (self.always(handler.path) if self.always else None)
-        if fault == "reset":
-            handler.connection.close()
-            handler.close_connection = True
-            return
-        status, headers, body = fault if isinstance(fault, tuple) else self._good(handler)
-        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        handler.send_response_only(status)
-        if "Date" not in headers:
-            handler.send_header("Date", format_datetime(self.clock(), usegmt=True))
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(raw)))
-        handler.end_headers()
-        if fault == "truncated":
-            handler.wfile.write(raw[: len(raw) // 2])
-            handler.close_connection = True
-        else:
-            handler.wfile.write(raw)
-
-    def _good(self, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], Any]:
-        parts = urlsplit(handler.path)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        if handler.headers.get("x-api-token") != self.token:
+    def answer(self, asked: Asked) -> Answer:
+        query = asked.query
+        if asked.headers.get("x-api-token") != self.token:
             return 401, {}, {"message": "who are you"}
-        if parts.path == "/me":
+        if asked.place == "/me":
             return 200, {}, {"success": True}
-        if parts.path == "/stages":
+        if asked.place == "/stages":
             return 200, {}, {"success": True, "data": self.stages}
-        if parts.path == "/teams":
+        if asked.place == "/teams":
             return 200, {}, {"success": True, "data": []}
-        if parts.path == "/history":
+        if asked.place == "/history":
             wanted = query["ids"].split(",")
             rows = [{"deal": i, "stage": self.deals[i]["stage"]} for i in wanted if i in self.deals]
             return 200, {}, {"success": True, "data": rows}
         with self._lock:
             deals = sorted(self.deals.values(), key=lambda deal: deal["id"])
-        low, high = query.get("since", ""), query.get("until", "9")
+        low, high = query.get("since", ""), "9" if self.ignores_until else query.get("until", "9")
         matching = [deal for deal in deals if low <= deal["modified"] and deal["modified"] < high]
         rest = [deal for deal in matching if deal["id"] > int(query.get("after", 0))]
         page = rest[: int(query.get("limit", PAGE))]

@@ -38,7 +38,7 @@ def test_the_observed_rate_stays_under_the_limit_with_any_number_of_threads(
     limit = 50.0  # a second
     asking = client(server, default=limit)
     list(in_order(lambda n: asking.json(Request("/me", "me", str(n))), range(60), threads))
-    times = sorted(at for at, _, _ in server.asked)
+    times = sorted(asked.at for asked in server.asked)
     for window in (0.5, 1.0):
         most = max(sum(start <= at < start + window for at in times) for start in times)
         assert most <= limit * window * 0.95

@@ -212,7 +212,7 @@ def test_the_token_travels_in_its_header_and_appears_nowhere_else(
     reports = bench.run()
     bench.server.always = lambda path: (401, {}, {"error": TOKEN}) if "deals" in path else None
     reports |= bench.run(bench.next_night())
-    assert all(headers.get("x-api-token") == TOKEN for _, _, headers in bench.server.asked)
+    assert all(asked.headers.get("x-api-token") == TOKEN for asked in bench.server.asked)
     assert all(TOKEN not in path for path in bench.server.paths())
     texts = [caplog.text, *(report.reason + "".join(report.notes) for report in reports.values())]
     files = [path for path in bench.root.rglob("*") if path.is_file()]

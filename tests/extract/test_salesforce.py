@@ -126,7 +126,7 @@ def test_only_documented_resources_of_one_version_are_asked(bench: SalesforceBen
     bench.put_history(1, 1, EARLIER)
     bench.run()
     bench.night()
-    asked = [f"{method} {path}" for _, method, path, _ in bench.server.asked]
+    asked = [f"{asked.method} {asked.path}" for asked in bench.server.asked]
     assert not [text for text in asked if not DOCUMENTED.fullmatch(text)]
     kinds = ("describe", "updated", "deleted", "results", "picklist-values", "queryAll", "token")
     assert all(any(kind in text for text in asked) for kind in kinds)

@@ -23,7 +23,7 @@ def bench(tmp_path: Path) -> Iterator[SalesforceBench]:
 
 
 def asked(bench: SalesforceBench, part: str) -> int:
-    return len([path for _, _, path, _ in bench.server.asked if part in path])
+    return len(bench.server.paths(part))
 
 
 def fail_once(bench: SalesforceBench, part: str, answer: tuple) -> None:
@@ -120,7 +120,7 @@ def test_a_query_too_long_for_an_address_goes_by_bulk_however_few_the_rows(bench
     bench.kind = FastConnector
     report = bench.run(DAY, "deals", properties={"deals": ["*"]})["deals"]
     assert (report.status, len(bench.server.jobs)) == (Status.LANDED, 1)
-    assert max(len(path) for _, _, path, _ in bench.server.asked) < 16_000
+    assert max(map(len, bench.server.paths())) < 16_000
     assert many.keys() <= bench.rows("deals")[0]["payload"].keys()
     # A job that fails cannot be replaced by an address of this length.
     bench.server.jobs_fail = "Failed"

@@ -92,4 +92,4 @@ def test_it_understands_the_errors(bench: SalesforceBench, salesforce: Salesforc
     assert salesforce.api_usage["api-usage"].total == bench.server.limit
     bench.server.end_session()
     assert salesforce.query("SELECT Id FROM Opportunity LIMIT 1")["totalSize"] == 1
-    assert bench.server.paths()["/services/oauth2/token"] == 2
+    assert bench.server.counts()["/services/oauth2/token"] == 2

@@ -133,6 +133,8 @@ class Settings:
     time_zone: str = "UTC"
     currency: str = "EUR"
     fiscal_year_start_month: int = 1
+    fiscal_calendar: str = "months"
+    fiscal_year_end: str = "last"
     week_start: int = 1
     history_start: date | None = None
     transient_seconds: int = 60

@@ -111,6 +111,97 @@ def test_t28_a_fiscal_year_that_starts_in_february_is_named_by_the_year_it_ends_
     ]
 
 
+def test_t28_a_retail_year_has_the_weeks_that_the_trade_publishes(bench: LedgerBench) -> None:
+    """4-5-4, Sunday to Saturday, ending nearest to 31 January: 2023 as retailers name it had 53 weeks."""
+    retail = {
+        "fiscal_calendar": "4-5-4",
+        "fiscal_year_end": "nearest",
+        "fiscal_year_start_month": 2,
+        "week_start": 7,
+    }
+    columns = ("year_label", "month_label", "quarter_label", "month_start_on", "month_end_on", "year_end_on")
+    where = "date_day in ('2023-01-29', '2024-02-03', '2024-02-04', '2024-03-03', '2024-04-07', '2025-02-01')"
+    first, second = date(2024, 2, 3), date(2025, 2, 1)
+    assert calendar(bench, *columns, where=where, **retail) == [
+        ("2024", "2024-P01", "2024Q1", date(2023, 1, 29), date(2023, 2, 25), first),
+        ("2024", "2024-P12", "2024Q4", date(2023, 12, 31), first, first),
+        ("2025", "2025-P01", "2025Q1", date(2024, 2, 4), date(2024, 3, 2), second),
+        ("2025", "2025-P02", "2025Q1", date(2024, 3, 3), date(2024, 4, 6), second),
+        ("2025", "2025-P03", "2025Q1", date(2024, 4, 7), date(2024, 5, 4), second),
+        ("2025", "2025-P12", "2025Q4", date(2025, 1, 5), second, second),
+    ]
+
+
+def test_t28_a_year_can_end_with_the_last_saturday_of_a_month(bench: LedgerBench) -> None:
+    """The last Saturdays of September: 24 September 2022, 30 September 2023 after 53 weeks."""
+    weeks = {"fiscal_calendar": "4-4-5", "fiscal_year_start_month": 10, "week_start": 7}
+    rows = calendar(
+        bench,
+        "year_label",
+        "year_start_on",
+        "year_end_on",
+        where="date_day in ('2022-09-24', '2023-03-01', '2024-09-28')",
+        **weeks,
+    )
+    assert rows == [
+        ("2022", date(2021, 9, 26), date(2022, 9, 24)),
+        ("2023", date(2022, 9, 25), date(2023, 9, 30)),
+        ("2024", date(2023, 10, 1), date(2024, 9, 28)),
+    ]
+    # The same day of the quarter before: a quarter of 14 weeks is followed by one of 13.
+    columns = ("day_of_quarter", "quarter_start_on", "same_day_last_quarter")
+    where = "date_day in ('2023-09-30', '2023-10-07', '2023-12-30')"
+    assert calendar(bench, *columns, where=where, **weeks) == [
+        (98, date(2023, 6, 25), date(2023, 6, 24)),
+        (7, date(2023, 10, 1), date(2023, 7, 1)),
+        (91, date(2023, 10, 1), date(2023, 9, 23)),
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["4-4-5", "4-5-4", "5-4-4"])
+@pytest.mark.parametrize(
+    ("year_end", "start_month", "week_start"), [("last", 1, 1), ("nearest", 1, 7), ("nearest", 7, 3)]
+)
+def test_years_of_weeks_have_whole_weeks_and_no_gap(
+    bench: LedgerBench, pattern: str, year_end: str, start_month: int, week_start: int
+) -> None:
+    columns = (
+        "date_day",
+        "fiscal_year",
+        "fiscal_month_number",
+        "month_start_on",
+        "month_end_on",
+        "year_start_on",
+        "year_end_on",
+        "iso_weekday",
+    )
+    settings = {
+        "fiscal_calendar": pattern,
+        "fiscal_year_end": year_end,
+        "fiscal_year_start_month": start_month,
+        "week_start": week_start,
+    }
+    rows = calendar(bench, *columns, **settings)
+    lengths = [int(weeks) for weeks in pattern.split("-")]
+    years = set()
+    for (day, year, month, start, end, begins, ends, weekday), following in itertools.pairwise(rows):
+        assert start <= day <= end
+        whole_year = (ends - begins).days + 1
+        assert whole_year in (364, 371) and begins.isoweekday() == week_start
+        expected = 7 * lengths[(month - 1) % 3] + (7 if month == 12 and whole_year == 371 else 0)
+        assert (end - start).days + 1 == expected
+        if day == start:
+            assert weekday == week_start
+        assert following[1:3] == ((year, month) if day < end else (year + month // 12, month % 12 + 1))
+        years.add((year, ends, whole_year))
+    # The last day of the month before the year begins, by Python's own calendar.
+    for year, ends, _ in years:
+        last_day = date(year, 12, 31) if start_month == 1 else date(year, start_month, 1) - timedelta(days=1)
+        distance = (ends - last_day).days
+        assert -6 <= distance <= 0 if year_end == "last" else -3 <= distance <= 3
+    assert {length for *_, length in years} == {364, 371}
+
+
 @pytest.mark.parametrize("start_month", [1, 2, 10])
 def test_fiscal_quarters_follow_one_another_without_gap(bench: LedgerBench, start_month: int) -> None:
     rows = calendar(

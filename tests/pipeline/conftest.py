@@ -1,10 +1,11 @@
-"""One dbt build and three more on its compiled SQL serve all tests of the sales and data marts."""
+"""One dbt build and three on its compiled SQL serve the sales and data marts, one nightly run its results."""
 
 from dataclasses import replace
 
 import pytest
 
 from tests.ledger.ledger_bench import LedgerTables
+from tests.pipeline.nightly_bench import Business, simulated_business
 from tests.pipeline.sales_exports import (
     MartsBench,
     SalesSettings,
@@ -39,3 +40,11 @@ def crm_by_event(bench: MartsBench, tmp_path_factory: pytest.TempPathFactory) ->
     settings = SalesSettings(dates_won="event", dates_lost="event", velocity_basis="worked")
     book = replace(crm_with_odd_deals(), settings=settings)
     return bench.build(book, tmp_path_factory.mktemp("crm-by-event"))
+
+
+@pytest.fixture(scope="session")
+def business(tmp_path_factory: pytest.TempPathFactory) -> Business:
+    """A business after its first nightly run."""
+    business = simulated_business(tmp_path_factory.mktemp("business"))
+    business.nightly()
+    return business

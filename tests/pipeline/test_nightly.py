@@ -35,18 +35,9 @@ from tests.pipeline.nightly_bench import (
     differing_rows,
     published,
     runs,
-    simulated_business,
 )
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def business(tmp_path_factory: pytest.TempPathFactory) -> Business:
-    """A business after its first nightly run."""
-    business = simulated_business(tmp_path_factory.mktemp("business"))
-    business.nightly()
-    return business
 
 
 @pytest.fixture

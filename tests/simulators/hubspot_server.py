@@ -1,26 +1,15 @@
-"""A HubSpot account over HTTP on 127.0.0.1: its paging, limits, headers, errors and moods, for all versions.
-
-`faults`: number of a request (from 1) → what happens to it: (status, headers, body), "reset" or "truncated".
-`always`: asked for each path. `before`: called with the number and path of each request.
-"""
+"""A HubSpot account on 127.0.0.1: its paging, limits, headers, errors and moods, in all versions."""
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from tests.simulators.hubspot_answers import matches, picked, shown, sort_key
 from tests.simulators.hubspot_portal import TYPES, Portal, Thing, text
+from tests.simulators.local_server import Answer, Asked, LocalServer
 
 TOKEN = "pat-eu1-canary-5f0c2d"
 LONGEST_ADDRESS = 16_000
@@ -33,27 +22,6 @@ _ASSOCIATIONS = re.compile(
 _PROPERTIES = re.compile(r"/crm/(?:properties/\d{4}-\d{2}|v3/properties)/(?P<kind>[\w-]+)")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request as it came."""
-
-    at: float
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: Any
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query of the address."""
-        return {name: ",".join(values) for name, values in parse_qs(urlsplit(self.path).query).items()}
-
-    @property
-    def is_archived(self) -> bool:
-        """Whether the recycle bin is asked for."""
-        return self.query.get("archived", "").lower() == "true"
-
-
 class Refusal(Exception):
     """An answer that is an error."""
 
@@ -64,103 +32,31 @@ class Refusal(Exception):
         self.body = {**body, "correlationId": str(uuid.uuid4())}
 
 
-class HubSpotServer:
+class HubSpotServer(LocalServer):
     """Serves one portal. `daily`: requests that a day allows; `burst`: those of ten seconds."""
 
     def __init__(self, portal: Portal) -> None:
+        super().__init__()
         self.portal = portal
-        self.asked: list[Asked] = []
+        self.clock = lambda: portal.clock()
         self.answers: list[tuple[Asked, int, Any]] = []
         self.keeps_answers = False
-        self.faults: dict[int, Any] = {}
-        self.always: Callable[[str], Any] | None = None
-        self.before: Callable[[int, str], None] = lambda number, path: None
         self.refused_scopes: tuple[str, ...] = ()
         self.daily = 250_000
         self.burst = 100
         self.spent_today = 0
-        self.defects: list[BaseException] = []
-        self._lock = threading.RLock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                outer._serve(self)
-
-            do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._http.handle_error = lambda request, address: self._note_defect()  # type: ignore[method-assign]
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def _note_defect(self) -> None:
-        # A client that was killed is none.
-        error = sys.exc_info()[1]
-        if error is not None and not isinstance(error, ConnectionError):
-            self.defects.append(error)
-
-    def paths(self, part: str = "") -> list[str]:
-        """The paths asked for so far that hold a part."""
-        return [asked.path for asked in self.asked if part in asked.path]
-
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        raw = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        body = json.loads(raw) if raw else None
-        asked = Asked(time.monotonic(), handler.command, handler.path, dict(handler.headers), body)
+    def answer(self, asked: Asked) -> Answer:
         with self._lock:
-            self.asked.append(asked)
             self.spent_today += 1
-            number = len(self.asked)
-        self.before(number, handler.path)
-        fault = self.faults.pop(number, None) or (self.always(handler.path) if self.always else None)
-        if fault == "reset":
-            handler.connection.close()
-            handler.close_connection = True
-            return
-        status, headers, answer = fault if isinstance(fault, tuple) else self._answer(asked)
-        self._reply(handler, status, headers, answer, is_cut=fault == "truncated")
-        if self.keeps_answers:
-            self.answers.append((asked, status, answer))
-
-    def _reply(
-        self,
-        handler: BaseHTTPRequestHandler,
-        status: int,
-        headers: Mapping[str, str],
-        answer: Any,
-        is_cut: bool,
-    ) -> None:
-        raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        handler.send_response_only(status)
-        told = {"Date": format_datetime(self.portal.clock(), usegmt=True), "Content-Type": "application/json"}
-        for name, value in (told | dict(headers)).items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(raw)))
-        handler.end_headers()
-        handler.wfile.write(raw[: len(raw) // 2] if is_cut else raw)
-        if is_cut:
-            handler.close_connection = True
-
-    def _answer(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
-        path = urlsplit(asked.path).path
-        headers = self._limits(path)
-        try:
-            with self._lock:
-                return self._route(asked, path, headers)
-        except Refusal as refusal:
-            return refusal.status, headers, refusal.body
+            headers = self._limits(asked.place)
+            try:
+                status, headers, body = self._route(asked, asked.place, headers)
+            except Refusal as refusal:
+                status, body = refusal.status, refusal.body
+            if self.keeps_answers:
+                self.answers.append((asked, status, body))
+        return status, headers, body
 
     def _limits(self, path: str) -> dict[str, str]:
         """The rate headers; answers of the search have none."""
@@ -191,10 +87,10 @@ class HubSpotServer:
             if what == "/search":
                 return 200, headers, self._search(kind, asked.body)
             if what == "/batch/read":
-                is_archived = asked.is_archived
+                is_archived = _is_archived(asked)
                 return (*self._batch(kind, asked.body, is_archived, headers),)
             if what:
-                thing = self.portal.find(kind, what[1:], archived=asked.is_archived)
+                thing = self.portal.find(kind, what[1:], archived=_is_archived(asked))
                 if thing is None:
                     raise Refusal(404, "resource not found", "OBJECT_NOT_FOUND")
                 return 200, headers, shown(thing, _names(asked, "properties"), (), ())
@@ -224,7 +120,7 @@ class HubSpotServer:
         limit = int(query.get("limit", 10))
         if limit > (50 if with_history else 100):
             raise Refusal(400, f"limit {limit} is too large")
-        things = self.portal.living(kind, archived=asked.is_archived)
+        things = self.portal.living(kind, archived=_is_archived(asked))
         rest = [thing for thing in things if int(thing.id) > int(query.get("after", 0))]
         wanted = [TYPES.get(name, name) for name in _names(asked, "associations")]
         page = [shown(t, _names(asked, "properties"), with_history, wanted) for t in rest[:limit]]
@@ -323,7 +219,7 @@ class HubSpotServer:
         return [{**plain, "name": name, "type": told} for name, told in self.portal.types[kind].items()]
 
     def _owners(self, asked: Asked) -> dict[str, Any]:
-        owners = [owner for owner in self.portal.owners if owner["archived"] is asked.is_archived]
+        owners = [owner for owner in self.portal.owners if owner["archived"] is _is_archived(asked)]
         return self._numbered(asked, owners)
 
     def _numbered(self, asked: Asked, things: list[dict[str, Any]]) -> dict[str, Any]:
@@ -352,3 +248,8 @@ class HubSpotServer:
 
 def _names(asked: Asked, key: str) -> list[str]:
     return [name for name in asked.query.get(key, "").split(",") if name]
+
+
+def _is_archived(asked: Asked) -> bool:
+    """Whether the recycle bin is asked for."""
+    return asked.query.get("archived", "").lower() == "true"

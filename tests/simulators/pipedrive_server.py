@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
+from tests.simulators.local_server import Answer, Asked, LocalServer
 from tests.simulators.pipedrive_company import Company
 from tests.simulators.pipedrive_contract import Refused, Route, check_request
 from tests.simulators.pipedrive_statistics import movement_statistics
@@ -26,90 +23,42 @@ from tests.simulators.pipedrive_statistics import movement_statistics
 TOKEN = "canary-3b9e51c07d"
 BURST = 20
 MAX_PAGE = 500
-Answer = tuple[int, dict[str, str], Any]
 
 
-class PipedriveServer:
-    """`faults`: number of a request (from 1) → what happens to it; `always`: the same by path; `before`:
-    called for each. `tokens`: what the company may spend on each of the server's days. `held_back`:
-    deals whose last change cannot be seen before an instant (its transaction is still open), and what is
-    seen until then (None: no such deal yet)."""
+class PipedriveServer(LocalServer):
+    """`tokens`: what the company may spend on each of the server's days. `held_back`: deals whose last change
+    cannot be seen before an instant (its transaction is still open), and what is seen until then (None: no
+    such deal yet)."""
 
     def __init__(self, company: Company) -> None:
+        super().__init__()
         self.company = company
-        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.token = TOKEN
         self.tokens: int | None = None
         self.tells_tokens = True
         self.limits_bursts = False
-        self.faults: dict[int, Any] = {}
-        self.always: Callable[[str], Any] | None = None
-        self.before: Callable[[int, str], None] = lambda number, path: None
         self.held_back: dict[int, tuple[datetime, dict[str, Any] | None]] = {}
-        self.asked: list[tuple[float, str, Mapping[str, str]]] = []
         self.cost: Counter[str] = Counter()
         self.spent: Counter[date] = Counter()
         self.violations: list[str] = []
         self.answers: list[tuple[Route, dict[str, str], Any]] | None = None
         self._recent: deque[float] = deque()
-        self._lock = threading.RLock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
+    def as_bytes(self, body: Any) -> bytes:
+        return as_json(body)
 
-            def do_GET(self) -> None:
-                outer._handle(self)
-
-            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def paths(self, containing: str = "") -> list[str]:
-        return [path for _, path, _ in self.asked if containing in path]
-
-    def _handle(self, handler: BaseHTTPRequestHandler) -> None:
+    def answer(self, asked: Asked) -> Answer:
         with self._lock:
-            self.asked.append((time.monotonic(), handler.path, dict(handler.headers)))
-            number = len(self.asked)
-        self.before(number, handler.path)
-        fault = self.faults.pop(number, None) or (self.always(handler.path) if self.always else None)
-        if fault == "reset":
-            handler.connection.close()
-            handler.close_connection = True
-            return
-        with self._lock:
-            status, headers, body = fault if isinstance(fault, tuple) else self._answer(handler)
-        raw = body if isinstance(body, bytes) else as_json(body)
-        handler.send_response_only(status)
-        handler.send_header("Date", format_datetime(self.clock(), usegmt=True))
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(raw)))
-        handler.end_headers()
-        handler.wfile.write(raw[: len(raw) // 2] if fault == "truncated" else raw)
-        handler.close_connection = fault == "truncated"
+            return self._answer(asked)
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> Answer:
-        parts = urlsplit(handler.path)
-        query = {name: ",".join(values) for name, values in parse_qs(parts.query).items()}
-        if handler.headers.get("x-api-token") != self.token:
+    def _answer(self, asked: Asked) -> Answer:
+        query = asked.query
+        if asked.headers.get("x-api-token") != self.token:
             return 401, {}, {"success": False, "error": "unauthorized access", "errorCode": 401}
         try:
-            route, number = check_request(handler.command, parts.path, query)
+            route, number = check_request(asked.method, asked.place, query)
         except Refused as error:
-            self.violations.append(f"{handler.path}: {error}")
+            self.violations.append(f"{asked.path}: {error}")
             return error.status, {}, {"success": False, "error": str(error), "errorCode": error.status}
         headers, refusal = self._charge(route)
         if refusal:

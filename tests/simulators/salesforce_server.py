@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
+from tests.simulators.local_server import Answer, Asked, LocalServer
 from tests.simulators.salesforce_answers import as_csv, described, picklist, records
 from tests.simulators.salesforce_org import NOT_REPLICATED, Org, moment, stamp
 from tests.simulators.salesforce_soql import Found, SoqlError, select
@@ -22,7 +19,6 @@ from tests.simulators.salesforce_soql import Found, SoqlError, select
 CLIENT_ID = "3MVG9-canary-client-id"
 CLIENT_SECRET = "canary-secret-5f2ab9c1"
 USER = "integration@example.com"
-Answer = tuple[int, dict[str, str], Any]
 
 
 class Refused(Exception):
@@ -34,16 +30,17 @@ class Refused(Exception):
         self.code = code
 
 
-class SalesforceServer:
-    """One org. `faults`: number of a request (from 1) → what happens to it; `before` is called for each one.
+class SalesforceServer(LocalServer):
+    """One org. `clock`: the org's time; without one it stands still where the org's own stands.
 
     `page_size`: rows of a page, at most 2,000 ("fewer if wide"). `limit`: requests in 24 hours. `jobs_fail`:
     the state in which Bulk jobs end instead of JobComplete. A locator belongs to the session that made it.
     """
 
     def __init__(self, org: Org | None = None, clock: Callable[[], datetime] | None = None) -> None:
+        super().__init__()
         self.org = org or Org()
-        self.clock = clock
+        self.clock = clock or (lambda: self.org.now)
         self.version = "66.0"
         self.page_size = 2_000
         self.limit = 100_000
@@ -51,93 +48,47 @@ class SalesforceServer:
         self.polls_until_done = 1
         self.jobs_fail: str | None = None
         self.public_key: Any = None
-        self.faults: dict[int, Any] = {}
-        self.before: Callable[[int, str], None] = lambda number, path: None
-        self.asked: list[tuple[float, str, str, Mapping[str, str]]] = []
         self.queries: list[str] = []
         self.session = ""
         self.jobs: dict[str, dict[str, Any]] = {}
         self._cursors: dict[str, tuple[str, Found]] = {}
         self._numbers = itertools.count(1)
-        self._lock = threading.RLock()
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            do_POST = do_GET  # noqa: N815
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-
-    def paths(self) -> Counter[str]:
+    def counts(self) -> Counter[str]:
         """How often each path was asked, without its parameters."""
-        return Counter(urlsplit(path).path for _, _, path, _ in self.asked)
+        return Counter(asked.place for asked in self.asked)
 
     def end_session(self) -> None:
         """As if the token had been revoked or timed out."""
         self.session = ""
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    def as_bytes(self, body: Any) -> bytes:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    def answer(self, asked: Asked) -> Answer:
         with self._lock:
-            self.asked.append((time.monotonic(), handler.command, handler.path, dict(handler.headers)))
-            number = len(self.asked)
-        self.before(number, handler.path)
-        fault = self.faults.pop(number, None)
-        if fault == "reset":
-            handler.connection.close()
-            handler.close_connection = True
-            return
-        with self._lock:
-            if self.clock is not None:
-                self.org.now = self.clock()
+            self.org.now = self.clock()
             self.org.settle()
             self.org.emptied_bin()
-            status, headers, value = fault if isinstance(fault, tuple) else self._good(handler, body)
-            now = self.org.now
-        raw = value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode()
-        handler.send_response_only(status)
-        handler.send_header("Date", format_datetime(now, usegmt=True))
-        for name, text in headers.items():
-            handler.send_header(name, text)
-        handler.send_header("Content-Length", str(len(raw)))
-        handler.end_headers()
-        handler.wfile.write(raw[: len(raw) // 2] if fault == "truncated" else raw)
-        handler.close_connection = handler.close_connection or fault == "truncated"
+            return self._answer(asked)
 
-    def _good(self, handler: BaseHTTPRequestHandler, body: bytes) -> Answer:
-        parts = urlsplit(handler.path)
-        params = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    def _answer(self, asked: Asked) -> Answer:
         headers: dict[str, str] = {}
         try:
-            if parts.path == "/services/oauth2/token":
-                form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
-                return self._login(form | _basic(handler.headers.get("Authorization", "")))
-            if parts.path == "/services/data":
+            if asked.place == "/services/oauth2/token":
+                form = {name: values[0] for name, values in parse_qs(asked.raw.decode()).items()}
+                return self._login(form | _basic(asked.headers.get("Authorization", "")))
+            if asked.place == "/services/data":
                 return 200, {}, [{"label": "Spring '26", "url": "/services/data/v66.0", "version": "66.0"}]
-            if not self.session or handler.headers.get("Authorization") != f"Bearer {self.session}":
+            if not self.session or asked.headers.get("Authorization") != f"Bearer {self.session}":
                 raise Refused(401, "INVALID_SESSION_ID", "Session expired or invalid")
             if self.used >= self.limit:
                 raise Refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
             self.used += 1
             usage = f"api-usage={self.used}/{self.limit}; per-app-api-usage=1/2(appName=stageledger)"
             headers["Sforce-Limit-Info"] = usage
-            status, more, value = self._resource(handler.command, parts.path, params, body)
-            return status, headers | more, value
+            status, more, value = self._resource(asked.method, asked.place, asked.query, asked.raw)
+            return status, headers | dict(more), value
         except SoqlError as error:
             return 400, headers, [{"message": str(error), "errorCode": error.code}]
         except Refused as error:

@@ -20,6 +20,8 @@ final as (
     runs.time_zone,
     runs.currency,
     runs.fiscal_year_start_month,
+    runs.fiscal_calendar,
+    runs.fiscal_year_end,
     runs.week_start,
     runs.history_start,
     runs.min_sample,

@@ -1,8 +1,10 @@
-"""What Dagster costs on top of `dbt build`, warm, on the bundled example: CPU side by side, and peak memory.
+"""What dbt costs on top of its SQL, and Dagster on top of dbt, warm, on the bundled example.
 
-    python -m tests.benchmark.dagster_overhead [--rounds 5] [--data folder]
+    python -m tests.benchmark.overhead [--rounds 5] [--data folder]
 
-Three things run in turn, each in a process of its own, `rounds` times:
+These run in turn, each in a process of its own, `rounds` times:
+  bare SQL    models and data tests of dbt's manifest, in one DuckDB process without dbt
+  dbt start   dbt with nothing to build: its own start
   dbt alone   the dbt command line with the arguments of the nightly run
   dbt step    the dbt assets alone through Dagster, on the real instance
   nightly     the command line's whole run, rebuilt: extraction, dbt, forecast, publishing, summary
@@ -97,7 +99,11 @@ def tree_bytes(pid: int) -> int:
 def commands(settings: Settings) -> dict[str, list[str]]:
     """Name → command line of what is compared."""
     dbt = [*dbt_arguments(settings, "build"), "--exclude-resource-type", "unit_test"]
+    paths = settings.paths
+    bare = [paths.dbt_target, paths.warehouse, paths.root / "bare.duckdb"]
     return {
+        "bare SQL": [sys.executable, "-m", "tests.benchmark.bare_sql", *map(str, bare)],
+        "dbt start": [sys.executable, "-m", "dbt.cli.main", *dbt, "--select", "no_such_model"],
         "dbt alone": [sys.executable, "-m", "dbt.cli.main", *dbt],
         "dbt step": [sys.executable, "-c", DBT_STEP],
         "nightly": [sys.executable, "-m", "dagster_project", "run", "--rebuild"],
@@ -105,13 +111,14 @@ def commands(settings: Settings) -> dict[str, list[str]]:
 
 
 def report(results: Mapping[str, Sequence[Measured]]) -> list[str]:
-    """The figures as lines: medians, what Dagster adds, and the ratio."""
+    """The figures as lines: medians, and what each layer adds to the one below."""
     cpu = {name: statistics.median(run.cpu for run in runs) for name, runs in results.items()}
     lines = [f"{'':12}{'CPU s':>9}{'wall s':>9}{'MB':>8}   (medians; memory: largest)"]
     for name, runs in results.items():
         wall = statistics.median(run.wall for run in runs)
         lines.append(f"{name:12}{cpu[name]:9.1f}{wall:9.1f}{max(run.megabytes for run in runs):8.0f}")
-    step, alone = cpu["dbt step"], cpu["dbt alone"]
+    bare, start, alone, step = (cpu[name] for name in ("bare SQL", "dbt start", "dbt alone", "dbt step"))
+    lines.append(f"dbt build without its start is {(alone - start) / bare:.2f} times its SQL run bare")
     lines.append(f"Dagster adds {step - alone:.1f} CPU s to dbt build alone ({step / alone:.2f} times)")
     return lines
 
@@ -136,7 +143,7 @@ def main() -> int:
             results[name].append(measure(command, environment))
     sys.stdout.write("\n".join(report(results)) + "\n")
     figures = {name: [vars(run) for run in runs] for name, runs in results.items()}
-    (settings.paths.root / "logs" / "dagster_overhead.json").write_text(json.dumps(figures, indent=1))
+    (settings.paths.root / "logs" / "overhead.json").write_text(json.dumps(figures, indent=1))
     return 0
 
 
