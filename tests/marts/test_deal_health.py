@@ -378,6 +378,30 @@ def test_a_day_in_the_past_looks_as_it_did_on_that_day(waterfall_bench: Waterfal
     assert of(tables, "fine", "has_no_next_step, days_without_activity") == (False, 0)
 
 
+def test_where_most_records_were_written_later_the_untouched_ones_stand_for_nobody(
+    waterfall_bench: WaterfallBench,
+) -> None:
+    """Nine of ten deals were touched since. That the tenth had no next step says nothing of them."""
+    touched = {"modified_at": END + timedelta(days=9), "last_activity_at": END + timedelta(days=9)}
+    deals = [deal(f"d{n}", told=touched) for n in range(9)]
+    deals.append(deal("alone", told={"next_step": None}))
+    written_later = book(deals)
+    looked_back = replace(
+        written_later,
+        records=tuple(
+            replace(record, extracted_at=END + timedelta(days=10)) for record in written_later.records
+        ),
+        runs=(
+            Run(date(2025, 5, 17), END + timedelta(days=11)),
+            Run(AS_OF, END + timedelta(days=11), "manual"),
+        ),
+    )
+    rows = build(waterfall_bench, looked_back)
+    columns = "has_no_next_step, has_no_activity, days_without_activity"
+    assert of(rows, "alone", columns) == (None, None, None)
+    assert of(rows, "d0", columns) == (None, None, None)
+
+
 def test_deleted_and_merged_deals_have_no_row(waterfall_bench: WaterfallBench) -> None:
     gone, kept = deal("gone"), deal("kept")
     merged = deal("merged")

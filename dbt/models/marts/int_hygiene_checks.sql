@@ -165,6 +165,14 @@ facts as (
     or deals.ended_on > context.as_of
 ),
 
+-- where most records were written later, those that were not are the deals nobody touched: no sample of the others
+known as (
+  select
+    *,
+    avg(case when is_record_of_then then 1e0 else 0e0 end) over (partition by source_relation, status) >= 0.8 as is_record_told
+  from facts
+),
+
 timed as (
   select
     *,
@@ -183,11 +191,11 @@ timed as (
     end as pace_null_reason,
     -- a move is work on the deal, whether it was logged as an activity or not
     case
-      when status <> 'open' or not has_activity then null
+      when status <> 'open' or not has_activity or not is_record_told then null
       when last_activity_on > as_of and not is_record_of_then then null
       else greatest(0, {{ days_between('greatest(coalesce(last_activity_on, created_on, moved_on), coalesce(moved_on, last_activity_on, created_on))', 'as_of') }})
     end as days_without_activity
-  from facts
+  from known
 ),
 
 final as (
@@ -211,14 +219,14 @@ final as (
     case when status = 'open' and has_amount then amount_native is null end as has_no_amount,
     case when status = 'open' and amount_native is not null then amount_native <= 0 and coalesce(is_late_stage, false) end as has_zero_amount_late,
     case when status = 'open' and close_date is not null then close_date_unchanged_days > {{ unchanged_days }} end as has_unchanged_close_date,
-    case when status = 'open' and has_next_step and is_record_of_then then trim(coalesce(next_step, '')) = '' end as has_no_next_step,
+    case when status = 'open' and has_next_step and is_record_of_then and is_record_told then trim(coalesce(next_step, '')) = '' end as has_no_next_step,
     days_without_activity > activity_days as has_no_activity,
     case when pace is not null and stalled_after_days is not null then pace in ('stalled', 'dead') end as is_too_long_in_stage,
     case when status = 'open' and close_date_asof_quality = 'history' then push_count >= {{ pushes }} end as is_pushed_often,
     case when status = 'open' and has_moves then coalesce(has_skip, false) end as has_skipped_stage,
     case when status = 'open' and has_moves then coalesce(has_backward, false) end as has_moved_backward,
     case when status = 'open' and owner_key <> {{ none_key() }} and not is_owner_unknown then is_owner_gone end as has_inactive_owner,
-    case when status = 'lost' and has_lost_reason and is_record_of_then then trim(coalesce(lost_reason, '')) = '' end as is_lost_without_reason,
+    case when status = 'lost' and has_lost_reason and is_record_of_then and is_record_told then trim(coalesce(lost_reason, '')) = '' end as is_lost_without_reason,
     case when status = 'won' and has_won_amount then coalesce(amount_native, 0) <= 0 end as is_won_without_amount,
     case when status = 'open' and has_close_date then close_date is null end as has_no_close_date,
     case when has_account then account_key = {{ none_key() }} end as has_no_account,

@@ -99,7 +99,7 @@
     'missing': 'lost_reason', 'so': 'a period in which fewer than 80 % do shows no win rate by class', 'unlock': 'Map the loss reason, and name the class of reasons in your own words in the file under tables: aliases: loss_class,the reason,competitor (or price, budget, no_decision, timing, product, relationship, disqualified, other).',
     'blocks': [('won_deals = 0', 'but no won deal is there')]},
   {'mart': 'mart_rep_scorecard', 'metric': 'quota_attainment', 'covered': 'reps_with_quota', 'base': 'reps', 'what': 'owners of open deals have a quota for the running quarter', 'ok': 0.8,
-    'missing': 'tables.quotas', 'so': 'how a rep without one attains is unknown', 'unlock': 'Add a line per rep to the file of quotas: period, owner (as segment_type), the name of the owner, amount, currency.'},
+    'missing': 'tables.quotas', 'so': 'attainment is told for reps with one only', 'unlock': 'Add a line per rep to the file of quotas: period, owner (as segment_type), the name of the owner, amount, currency.'},
   {'mart': 'mart_forecast_category_daily', 'metric': 'forecast_category', 'covered': 'open_with_category', 'base': 'open_deals', 'what': 'open deals have a forecast category, their own or that of their stage', 'ok': 0.8,
     'missing': 'forecast_category', 'so': 'the others are in (none)', 'unlock': 'Map the forecast category of the deals, or give each stage of the list stages: its forecast_category.'},
 ]) %}

@@ -17,6 +17,7 @@ calendar as (
     quarter_index,
     quarter_start_on,
     quarter_end_on,
+    is_complete,
     date_day in (week_end_on, quarter_start_on, quarter_end_on)
     or {{ days_between('date_day', 'context.as_of') }} < 35 as is_evening_of_owners
   from {{ ref('dim_date') }}
@@ -89,6 +90,7 @@ days as (
   inner join calendar
     on calendar.date_day >= running.from_day
       and calendar.date_day < coalesce(running.to_day, {{ add_days('context.as_of', 1) }})
+      and calendar.is_complete
       and (running.segment_type <> 'owner' or calendar.is_evening_of_owners)
   left join {{ ref('int_fx_rates') }} as rates
     on running.currency = rates.currency
