@@ -48,20 +48,21 @@ judged as (
   )
 ),
 
--- log(-log) keeps the ends between 0 and 1; where nobody or everybody won it has no value, and Wilson's is taken
+-- log(-log) keeps the ends between 0 and 1; where nobody or everybody won it has no value, and Wilson's is taken.
+-- 1e-9: all is all, whatever the sum left of it
 estimated as (
   select
     *,
-    case when null_reason is null then share_won end as win_incidence,
+    case when null_reason is null then least(share_won, 1e0) end as win_incidence,
     case
       when null_reason is not null then null
       when share_won <= 0 then 0e0
-      when share_won >= 1 then {{ wilson_low('deals_known', 'deals_known') }}
+      when share_won > 1e0 - 1e-9 then {{ wilson_low('deals_known', 'deals_known') }}
       else exp(ln(share_won) * exp(-1.96e0 * share_won_error / (share_won * ln(share_won))))
     end as win_incidence_low,
     case
       when null_reason is not null then null
-      when share_won >= 1 then 1e0
+      when share_won > 1e0 - 1e-9 then 1e0
       when share_won <= 0 then {{ wilson_high('0', 'deals_known') }}
       else exp(ln(share_won) * exp(1.96e0 * share_won_error / (share_won * ln(share_won))))
     end as win_incidence_high,
