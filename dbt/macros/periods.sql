@@ -12,3 +12,18 @@ end
 {% macro period_label(period_type, calendar) -%}
 {% if period_type == 'all' %}'all'{% else %}{{ calendar }}.{{ period_type }}_label{% endif %}
 {%- endmacro %}
+
+{# The rows of a relation once in each type of period that their day lies in; `calendar` is dim_date. #}
+{% macro in_each_period(relation, day, period_types) -%}
+  {%- for period_type in period_types %}
+  select
+    '{{ period_type }}' as period_type,
+    {{ period_label(period_type, 'calendar') }} as period,
+    dated_rows.*
+  from {{ relation }} as dated_rows
+  inner join {{ ref('dim_date') }} as calendar on dated_rows.{{ day }} = calendar.date_day
+  {%- if not loop.last %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+{%- endmacro %}

@@ -15,15 +15,6 @@ deals as (
   where not is_deleted
 ),
 
-calendar as (
-  select
-    date_day,
-    month_label,
-    quarter_label,
-    year_label
-  from {{ ref('dim_date') }}
-),
-
 -- stage_conversion_next: how deals left the stage in the period
 exits as (
   select
@@ -44,17 +35,7 @@ exits as (
 ),
 
 exits_by_period as (
-  {%- for period_type in period_types %}
-  select
-    '{{ period_type }}' as period_type,
-    {{ period_label(period_type, 'calendar') }} as period,
-    exits.*
-  from exits
-  inner join calendar on exits.exited_on = calendar.date_day
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
+  {{ in_each_period('exits', 'exited_on', period_types) }}
 ),
 
 -- a deal counts once; the last time it was won on or lost from the stage decides
@@ -124,17 +105,7 @@ cohorts as (
 ),
 
 cohorts_by_period as (
-  {%- for period_type in period_types %}
-  select
-    '{{ period_type }}' as period_type,
-    {{ period_label(period_type, 'calendar') }} as period,
-    cohorts.*
-  from cohorts
-  inner join calendar on cohorts.came_on = calendar.date_day
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
+  {{ in_each_period('cohorts', 'came_on', period_types) }}
 ),
 
 -- stage_to_won: deals closed in the period that had been in the stage or above it, in the pipeline they closed in
@@ -156,17 +127,7 @@ closed as (
 ),
 
 closed_by_period as (
-  {%- for period_type in period_types %}
-  select
-    '{{ period_type }}' as period_type,
-    {{ period_label(period_type, 'calendar') }} as period,
-    closed.*
-  from closed
-  inner join calendar on closed.decided_on = calendar.date_day
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
+  {{ in_each_period('closed', 'decided_on', period_types) }}
 ),
 
 final as (

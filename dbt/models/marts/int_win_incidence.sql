@@ -8,27 +8,8 @@ with context as (
   select * from {{ ref('stg_run_context') }}
 ),
 
-calendar as (
-  select
-    date_day,
-    month_label,
-    quarter_label,
-    year_label
-  from {{ ref('dim_date') }}
-),
-
 cohorts as (
-  {%- for period_type in period_types %}
-  select
-    '{{ period_type }}' as period_type,
-    {{ period_label(period_type, 'calendar') }} as period,
-    cohorts.*
-  from {{ ref('int_win_cohorts') }} as cohorts
-  inner join calendar on cohorts.cohort_on = calendar.date_day
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
+  {{ in_each_period(ref('int_win_cohorts'), 'cohort_on', period_types) }}
 ),
 
 -- accounts have too few deals to be a cohort

@@ -7,26 +7,8 @@ with context as (
   select * from {{ ref('stg_run_context') }}
 ),
 
-calendar as (
-  select
-    date_day,
-    quarter_label,
-    year_label
-  from {{ ref('dim_date') }}
-),
-
 stays as (
-  {%- for period_type in period_types %}
-  select
-    '{{ period_type }}' as period_type,
-    {{ period_label(period_type, 'calendar') }} as period,
-    durations.*
-  from {{ ref('int_stage_durations') }} as durations
-  inner join calendar on durations.entered_on = calendar.date_day
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
+  {{ in_each_period(ref('int_stage_durations'), 'entered_on', period_types) }}
 ),
 
 visits as (
