@@ -103,6 +103,11 @@ class ApiSource(Section):
         values = (getattr(self, name) for name in type(self).model_fields)
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
+    @property
+    def asked(self) -> Mapping[str, tuple[str, ...]]:
+        """Entity → the fields asked for beside those that the marts need."""
+        return self.properties
+
 
 class ExtensibleSource(ApiSource):
     """A CRM whose users make properties of their own.

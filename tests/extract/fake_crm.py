@@ -122,7 +122,7 @@ class FakeConnector(Connector):
     def __init__(self, source: ApiSource, clock: Clock | None = None) -> None:
         assert isinstance(source, PipedriveSource) and source.base_url
         self.api_version = source.api_version or "v2"
-        self._asked = source.properties
+        self._asked = source.asked
         self.client = Client(
             source.name,
             source.base_url,

@@ -217,13 +217,16 @@ def test_a_new_property_makes_all_deals_be_read_again_once(bench: ApiBench) -> N
     assert night(bench, 4, **told)["deals"].upkeep == report.upkeep
 
 
-def test_a_new_property_is_read_on_the_same_day_although_the_day_is_covered(bench: ApiBench) -> None:
+@pytest.mark.parametrize("new", [{"properties": {"deals": ["region"]}}, {"fields": {"region": "region"}}])
+def test_a_new_property_is_read_on_the_same_day_although_the_day_is_covered(
+    bench: ApiBench, new: dict[str, Any]
+) -> None:
     bench.fill(25)
     bench.run()
-    report = bench.run(properties={"deals": ["region"]})["deals"]
+    report = bench.run(**new)["deals"]
     assert (report.rows, kinds(bench)) == (25, ["window", "refresh"])
     asked = len(bench.server.asked)
-    bench.run(properties={"deals": ["region"]})
+    bench.run(**new)
     assert len(bench.server.asked) == asked
 
 

@@ -1,7 +1,7 @@
 """All records once more: for values that change without a trace, and for fields that were not asked for.
 
 A formula or a roll-up changes without moving the record's modified stamp, so no window ever shows it. And a
-name that is new under `properties:` is missing in all records that do not change again.
+name that is new under `properties:` or `fields:` is missing in all records that do not change again.
 """
 
 from datetime import timedelta
@@ -64,7 +64,7 @@ def _is_due(run: "Extraction", spec: EntitySpec, report: EntityReport, covered: 
     days = run.source.full_refresh_days
     if days and not spec.is_log and age >= timedelta(days=days) - _SLACK:
         return True
-    if not covered.properties.issuperset(run.source.properties.get(spec.name, ())):
+    if not covered.properties.issuperset(run.source.asked.get(spec.name, ())):
         return True
     # Some connectors have to ask the CRM which fields there are: only on the way.
     return report.status is Status.LANDED and not covered.properties.issuperset(
