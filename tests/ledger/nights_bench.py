@@ -1,7 +1,7 @@
-"""Night after night on a bench: the ledger whose touched deals are replaced beside one built whole each night.
+"""Night after night on a bench: a ledger whose touched deals are replaced, beside one built whole each night.
 
-Both read the same staging tables, and run the SQL that dbt compiled; what dbt's materialization does with it is
-done here in the same words.
+Both read the same staging tables and run the SQL that dbt compiled; what dbt's materialization and hooks do
+with it is done here in the same words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Killed(Exception):
 
 @dataclass(frozen=True)
 class Night:
-    """What has been delivered by a night: a book, rows of further staging tables, and what is new in words."""
+    """All that has been delivered by a night: a book, rows of further staging tables; and what is new."""
 
     book: Book
     staged: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class NightsBench:
         ][0]
 
     def differences(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Rows that only one of the two ledgers has, by table; bags of rows are compared by their hashes first."""
+        """Rows that only one of the ledgers has, by table; their bags of rows are hashed first."""
         found = {}
         for name in self._compiled.order:
             if name in OF_THE_BUILD or self._compiled.first[name].is_view:

@@ -1,6 +1,6 @@
-"""A business night by night, by chance: late, repeated, corrected, merged, deleted, restored and retracted rows.
+"""A business night by night, by chance: late, repeated, corrected, merged, deleted and retracted rows.
 
-It follows from one number. Each night something of `HAPPENINGS` happens; a failing test names the night's news.
+It follows from one number. What happens in a night is its news, which a failing test names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Incremental equals full refresh: the ledger of replaced rows is, night for night, the ledger built whole."""
+"""Incremental equals full refresh: the ledger of replaced rows is, each night, the ledger built whole."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -49,14 +49,14 @@ def test_each_of_thirty_nights_equals_a_full_refresh(nights_bench: NightsBench, 
 
 
 def test_a_night_killed_anywhere_leaves_nothing_to_the_next_night(nights_bench: NightsBench) -> None:
-    """The killed night's rows may be taken back before the next one: what it had replaced is replaced again."""
+    """Also where its rows are taken back before the next: what it had replaced is replaced again."""
     rng = Random(5)
     nights = list(random_nights(seed=4, count=6))
     nights_bench.forget_everything()
     nights_bench.deliver(nights[0])
     nights_bench.build_nightly()
     models = nights_bench.replaced_at()
-    for before, killed in zip(nights, nights[1:], strict=False):
+    for before, killed in pairwise(nights):
         nights_bench.deliver(killed)
         with pytest.raises(Killed):
             nights_bench.build_nightly(models=rng.choice(models))

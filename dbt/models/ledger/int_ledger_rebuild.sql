@@ -21,7 +21,7 @@ final as (
   full outer join applied
     on common_inputs.input = applied.input
       and common_inputs.item = applied.item
-  where {{ is_different('common_inputs.digest', 'applied.digest') }}
+  where not coalesce(common_inputs.digest = applied.digest, false)
   group by coalesce(common_inputs.input, applied.input)
 )
 

@@ -16,7 +16,7 @@ touched as (
   select coalesce(told.deal_key, applied.deal_key) as deal_key
   from told
   full outer join applied on told.deal_key = applied.deal_key
-  where {{ is_different('told.digest', 'applied.digest') }}
+  where not coalesce(told.digest = applied.digest, false)
     or exists (select 1 from {{ ref('int_ledger_rebuild') }})
 ),
 

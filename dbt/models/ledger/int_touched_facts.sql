@@ -17,7 +17,7 @@ changed as (
     on told.input = applied.input
       and told.item = applied.item
       and coalesce(told.item_at, timestamp '1900-01-01 00:00:00') = coalesce(applied.item_at, timestamp '1900-01-01 00:00:00')
-  where {{ is_different('told.digest', 'applied.digest') }}
+  where not coalesce(told.digest = applied.digest, false)
 ),
 
 -- a day with another rate lies in a span that is not as it was, so not before the first of these
