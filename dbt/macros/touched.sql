@@ -74,7 +74,7 @@ select 1
     {%- do parts.append(name ~ ' ' ~ macro.macro.macro_sql) -%}
   {%- endfor -%}
 {%- endif -%}
-{{ local_md5(parts | sort | join('\n')) }}
+{{ local_md5(parts | sort | join('\n')) if execute }}
 {%- endmacro %}
 
 {# Names of a model's columns, as its contract lists them. #}

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dagster_project.transform.assets import rebuild_is_asked
 from tests.ledger.book import STAGES, Book, Change, Record, Run
 from tests.ledger.deliveries import land
 from tests.ledger.ledger_bench import create_run_context, dbt_call, fill_run_context, run_dbt
@@ -66,6 +67,18 @@ def kill_dbt_after(model: str, database: Path, landing: Path, target: Path) -> N
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(
+    ("run_config", "is_asked"),
+    [
+        ({}, False),
+        ({"ops": {"run_context": {"config": {"rebuild": False}}}}, False),
+        ({"ops": {"run_context": {"config": {"rebuild": True}}}}, True),
+    ],
+)
+def test_a_run_that_is_to_rebuild_builds_every_table_whole(run_config: dict, is_asked: bool) -> None:
+    assert rebuild_is_asked(run_config) is is_asked
 
 
 @pytest.mark.slow

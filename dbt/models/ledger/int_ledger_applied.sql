@@ -11,7 +11,8 @@ with final as (
   from {{ ref('int_fact_inputs') }}
   {%- else %}
   -- some models were left out, so nothing new is known of the tables
-  {{ applied_inputs() }}
+  select input, item, item_at, digest
+  from ({{ applied_inputs() }})
   {%- endif %}
 )
 

@@ -8,7 +8,7 @@ with told as (
 
 applied as (
   select item as deal_key, digest
-  from ({{ applied_inputs() }}) as applied_inputs
+  from ({{ applied_inputs() }})
   where input = 'deal'
 ),
 

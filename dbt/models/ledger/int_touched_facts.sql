@@ -3,7 +3,7 @@
 -- rate, by another calendar, or because a mass change they were part of has become one or is none any more.
 with applied as (
   select input, item, item_at, digest
-  from ({{ applied_inputs() }}) as applied_inputs
+  from ({{ applied_inputs() }})
   where input in ('rate', 'calendar', 'mass change')
 ),
 
