@@ -157,7 +157,7 @@ def build(
 
 
 def rebuild_is_asked(run_config: Mapping[str, Any]) -> bool:
-    """Whether the run's configuration asks `run_context` to rebuild: then dbt, too, builds every table whole."""
+    """Whether the run's configuration asks `run_context` to rebuild: dbt then builds every table whole."""
     asked = run_config.get("ops", {}).get(RUN_CONTEXT_KEY.path[-1], {}).get("config", {})
     return bool(asked.get("rebuild", False))
 
