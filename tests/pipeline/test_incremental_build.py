@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ import duckdb
 import pytest
 
 from dagster_project.transform.assets import rebuild_is_asked
+from dagster_project.transform.dbt_runner import DBT_PROJECT
 from tests.ledger.book import STAGES, Book, Change, Record, Run
 from tests.ledger.deliveries import land
 from tests.ledger.ledger_bench import create_run_context, dbt_call, fill_run_context, run_dbt
@@ -79,6 +81,34 @@ def kill_dbt_after(model: str, database: Path, landing: Path, target: Path) -> N
 )
 def test_a_run_that_is_to_rebuild_builds_every_table_whole(run_config: dict, is_asked: bool) -> None:
     assert rebuild_is_asked(run_config) is is_asked
+
+
+def code_digest(project: Path, database: Path, folder: Path) -> str:
+    """The digest of the code as dbt compiles it into int_ledger_inputs."""
+    target = folder / "target"
+    call, environment = dbt_call("compile", database, folder / "landing", target, ["int_ledger_inputs"])
+    call = [part if part != str(DBT_PROJECT) else str(project) for part in call]
+    subprocess.run(call, env=environment, capture_output=True, check=True)
+    compiled = (target / "compiled/stageledger/models/ledger/int_ledger_inputs.sql").read_text(
+        encoding="utf-8"
+    )
+    (digest,) = re.findall(r"concat\('([0-9a-f]{32})'", compiled)
+    return digest
+
+
+@pytest.mark.slow
+def test_a_changed_macro_or_model_is_a_reason_to_build_all_anew(tmp_path: Path) -> None:
+    project, database = tmp_path / "dbt", tmp_path / "warehouse.duckdb"
+    shutil.copytree(DBT_PROJECT, project, ignore=shutil.ignore_patterns("target", "logs"))
+    with duckdb.connect(str(database)) as connection:
+        create_run_context(connection, Book(stages=()))
+    found = [code_digest(project, database, tmp_path), code_digest(project, database, tmp_path)]
+    for path in ("macros/engine/time.sql", "models/ledger/int_stage_moves.sql"):
+        text = (project / path).read_text(encoding="utf-8")
+        (project / path).write_text(text.replace("cast(", "cast( "), encoding="utf-8")
+        found.append(code_digest(project, database, tmp_path))
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
 
 
 @pytest.mark.slow
