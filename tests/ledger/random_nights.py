@@ -78,6 +78,11 @@ def corrected_records(now: Business) -> None:
     now.records += [replace(row, **now.stamp) for row in rows]
 
 
+def repeated_records(now: Business) -> None:
+    """Every record once more, as a file of all deals brings them each night."""
+    now.records += dict.fromkeys(replace(row, **now.stamp) for row in now.records)
+
+
 def merged_chain(now: Business) -> None:
     """One deal into a second, and that into a third."""
     (source, first), (_, second), (_, third) = now.some_deals(3)
@@ -178,6 +183,7 @@ COMMON: tuple[Callable[[Business], None], ...] = (
     late_and_new_changes,
     repeated_changes,
     corrected_records,
+    repeated_records,
     merged_chain,
     deleted_deals,
     restored_deals,
