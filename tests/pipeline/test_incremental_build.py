@@ -127,6 +127,14 @@ def test_a_killed_and_repeated_night_is_what_a_full_refresh_builds(tmp_path: Pat
         fill_run_context(connection, night)
     kill_dbt_after(KILLED_AFTER, database, landing, target)
     killed = tables_of(database)
+    with duckdb.connect(str(database), read_only=True) as connection:
+        unknown = connection.execute(
+            "select item from ledger.int_ledger_applied where digest is null order by item"
+        ).fetchall()
+        replaced = connection.execute(
+            "select deal_key from ledger.int_touched_deals order by deal_key"
+        ).fetchall()
+    assert unknown == replaced != []
     assert killed[f"ledger.{KILLED_AFTER}"] != first[f"ledger.{KILLED_AFTER}"]
     assert killed["ledger.fct_deal_versions"] == first["ledger.fct_deal_versions"]
 
