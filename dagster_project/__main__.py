@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the nightly job now and print a summary")
     run.add_argument("--as-of", default="", help="look at the business as of a past day, YYYY-MM-DD")
-    run.add_argument("--rebuild", action="store_true", help="also when nothing is new since the last run")
+    run.add_argument("--rebuild", action="store_true", help="build all tables whole, new data or not")
     run.set_defaults(command=command_run)
 
     backfill = commands.add_parser("backfill", help="forecast past days again, in one run without dbt")

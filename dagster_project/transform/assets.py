@@ -135,6 +135,7 @@ def build(
             "unit_test",
             *selection,
             *(["--indirect-selection", indirect] if indirect else []),
+            *(["--full-refresh"] if rebuild_is_asked(context.run.run_config) else []),
         ],
         environment=dbt_environment(settings),
         log_file=settings.paths.dbt_target / "logs" / "dbt.log",
@@ -153,6 +154,12 @@ def build(
         yield from to_dagster_events(context, message, manifest, translator)
     invocation.raise_for_errors()
     build_record.close_build(warehouse, context.run_id, datetime.now(UTC), counts)
+
+
+def rebuild_is_asked(run_config: Mapping[str, Any]) -> bool:
+    """Whether the run's configuration asks `run_context` to rebuild: dbt then builds every table whole."""
+    asked = run_config.get("ops", {}).get(RUN_CONTEXT_KEY.path[-1], {}).get("config", {})
+    return bool(asked.get("rebuild", False))
 
 
 def to_dagster_events(

@@ -75,7 +75,7 @@ INTRADAY_JOB = "intraday"
 
 
 class RunContextConfig(dg.Config):
-    """`rebuild`: run everything even when nothing has changed since the last nightly run."""
+    """`rebuild`: build every table whole, even when nothing has changed since the last nightly run."""
 
     rebuild: bool = False
 

@@ -104,7 +104,7 @@ class LedgerBench:
         self._fast_models: dict[tuple[str, ...], list[Model]] = {}
         self._fast = _new_warehouse()
         # every staging table once from the empty landing: right types, no rows; views become tables
-        _fill_context(self._fast, Book(stages=()))
+        fill_run_context(self._fast, Book(stages=()))
         Landing(empty_landing).ensure_empty_batches()
         for model in self._models:
             # models of a CRM's staging read the time zone and the own fields, too
@@ -128,7 +128,7 @@ class LedgerBench:
     def build_folder(self, book: Book, folder: Path) -> LedgerTables:
         """Run all models on what a landing holds, with the book's settings and runs."""
         connection = _new_warehouse()
-        _fill_context(connection, book)
+        fill_run_context(connection, book)
         for model in self._models:
             kind = "view" if model.is_view else "table"
             sql = model.sql.replace(self._landing, str(folder))
@@ -138,7 +138,7 @@ class LedgerBench:
     def build(self, book: Book, tables: Sequence[str] = FACTS) -> LedgerTables:
         """Fill the typed deliveries with the book and run what the tables need; the book has no facts."""
         assert not book.facts, "facts need the whole way: build_landed"
-        _fill_context(self._fast, book)
+        fill_run_context(self._fast, book)
         self._fill("files_deals", [*typed_records(book.records), *typed_sightings(book.snapshots)])
         self._fill("stg_snapshots", typed_snapshots(book.snapshots))
         self._fill("files_deal_events", typed_changes(book.changes))
@@ -186,6 +186,15 @@ def run_dbt(
     command: str, database: Path, landing: Path, target: Path, select: Sequence[str] = LAYERS
 ) -> None:
     """Run dbt on what is selected in a process of its own, so that none of its connections stays here."""
+    call, environment = dbt_call(command, database, landing, target, select)
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"dbt {command} failed:\n{done.stdout}\n{done.stderr}"
+
+
+def dbt_call(
+    command: str, database: Path, landing: Path, target: Path, select: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """The call of dbt and its environment; further options may follow the names that are selected."""
     environment = os.environ | {
         "STAGELEDGER_WAREHOUSE": str(database),
         "STAGELEDGER_LANDING": str(landing),
@@ -195,8 +204,7 @@ def run_dbt(
     call = [sys.executable, "-m", "dbt.cli.main", command, "--select", *select]
     call += [str(part) for option in options.items() for part in option]
     call += ["--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-version-check"]
-    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"dbt {command} failed:\n{done.stdout}\n{done.stderr}"
+    return call, environment
 
 
 def create_run_context(connection: duckdb.DuckDBPyConnection, book: Book) -> None:
@@ -204,10 +212,11 @@ def create_run_context(connection: duckdb.DuckDBPyConnection, book: Book) -> Non
     columns = ", ".join(f"{name} {kind}" for name, kind in CONTEXT_COLUMNS.items())
     connection.execute("create schema ops")
     connection.execute(f"create table ops.run_context ({columns})")
-    _fill_context(connection, book)
+    fill_run_context(connection, book)
 
 
-def _fill_context(connection: duckdb.DuckDBPyConnection, book: Book) -> None:
+def fill_run_context(connection: duckdb.DuckDBPyConnection, book: Book) -> None:
+    """Put the book's runs in the place of those that are there."""
     connection.execute("delete from ops.run_context")
     settings: Mapping[str, Any] = dict.fromkeys(CONTEXT_COLUMNS) | CONTEXT_DEFAULTS | vars(book.settings)
     for order, run in enumerate(book.runs, start=1):

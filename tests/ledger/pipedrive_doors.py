@@ -42,10 +42,10 @@ from tests.ledger.ledger_bench import (
     DBT_PROJECT,
     LedgerTables,
     Model,
-    _fill_context,
     _new_warehouse,
     compiled_models,
     create_run_context,
+    fill_run_context,
 )
 from tests.simulators.pipedrive_bench import pipedrive_source
 from tests.simulators.pipedrive_company import v2_time
@@ -94,7 +94,7 @@ class VendorLedger:
         models = {model.name: model for model in self._models}
         Landing(landing).ensure_empty_batches(api_entities())
         connection = _new_warehouse()
-        _fill_context(connection, book)
+        fill_run_context(connection, book)
         for name in TopologicalSorter({m.name: set(m.parents) for m in models.values()}).static_order():
             model = models[name]
             kind = "view" if model.is_view else "table"

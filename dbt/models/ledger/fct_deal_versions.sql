@@ -1,5 +1,6 @@
+{{ config(materialized='by_touched_deal', touched_by='int_touched_facts', deal_column='deal_key') }}
 with states as (
-  select * from {{ ref('int_deal_states') }}
+  select * from {{ touched_rows(ref('int_deal_states'), ref('int_touched_facts')) }} as touched_states
 ),
 
 -- the record and a removal can be late, too: known only after the night they belonged to

@@ -1,3 +1,4 @@
+{{ config(materialized='by_touched_deal', deal_column='deal_key') }}
 -- What was known when, for deals with late changes only. A row of the time line is visible from the day it was known, and
 -- not before its own day; each field shows the newest by its own time of the rows visible so far (running maxima).
 {%- set fields = ['pipeline_id', 'stage_id', 'status', 'amount_native', 'currency', 'close_date', 'owner_id', 'forecast_category', 'probability', 'removed_reason'] %}
@@ -8,7 +9,7 @@ with late_deals as (
     deals.source_relation,
     deals.deal_id,
     deals.merged_into_deal_id
-  from {{ ref('int_deals') }} as deals
+  from {{ touched_rows(ref('int_deals'), ref('int_touched_deals')) }} as deals
   inner join (
     select deal_key
     from {{ ref('fct_deal_versions') }}

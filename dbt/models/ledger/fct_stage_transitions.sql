@@ -1,6 +1,7 @@
+{{ config(materialized='by_touched_deal', touched_by='int_touched_facts', deal_column='deal_key') }}
 -- The core of the ledger with what depends on other deals, on today or on the calendar joined on.
 with moves as (
-  select * from {{ ref('int_stage_moves') }}
+  select * from {{ touched_rows(ref('int_stage_moves'), ref('int_touched_facts')) }} as touched_moves
 ),
 
 labels as (

@@ -1,7 +1,8 @@
+{{ config(materialized='by_touched_deal') }}
 -- What a deal's own history tells: where it starts, where it ends, and which fields it covers.
 {%- set place = ['placed_at', 'recorded_at', 'place_in_instant'] %}
 with instants as (
-  select * from {{ ref('int_deal_instants') }}
+  select * from {{ touched_rows(ref('int_deal_instants'), ref('int_touched_deals')) }} as touched_instants
 ),
 
 final as (

@@ -1,10 +1,11 @@
+{{ config(materialized='by_touched_deal') }}
 -- One aggregate turns all changes of an instant into one row; instants whose rows disagree come in their solved order.
 with events as (
-  select * from {{ ref('int_deal_events') }}
+  select * from {{ touched_rows(ref('int_deal_events'), ref('int_touched_deals')) }} as touched_events
 ),
 
 tied as (
-  select * from {{ ref('int_tie_order') }}
+  select * from {{ touched_rows(ref('int_tie_order'), ref('int_touched_deals')) }} as touched_ties
 ),
 
 tied_instants as (

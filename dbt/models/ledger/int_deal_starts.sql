@@ -1,3 +1,4 @@
+{{ config(materialized='by_touched_deal') }}
 -- Per deal: what its history and its record say of how it began and how it stands, side by side.
 with context as (
   select * from {{ ref('stg_run_context') }}
@@ -31,6 +32,8 @@ deals as (
     coalesce(history.has_owner, false) as has_owner,
     coalesce(history.has_forecast_category, false) as has_forecast_category,
     coalesce(history.has_probability, false) as has_probability,
+    coalesce(told_fields.is_amount_told, false) as is_amount_told,
+    coalesce(told_fields.is_close_date_told, false) as is_close_date_told,
     -- the history knows more than the record: the record adds nothing
     coalesce(
       deals.modified_at < history.last_told_at,
@@ -40,9 +43,10 @@ deals as (
     {{ business_date('deals.created_at', 'context.time_zone') }} as created_on,
     {{ epoch_us('history.first_placed_at') }} - {{ epoch_us('deals.created_at') }} as first_gap_us,
     deals.created_at = {{ utc_instant(business_date('deals.created_at', 'context.time_zone'), 'context.time_zone') }} as is_created_date_only
-  from {{ ref('int_deals') }} as deals
+  from {{ touched_rows(ref('int_deals'), ref('int_touched_deals')) }} as deals
   cross join context
   left join {{ ref('int_deal_history') }} as history on deals.deal_sk = history.deal_sk
+  left join {{ ref('int_told_fields') }} as told_fields on deals.source_relation = told_fields.source_relation
 ),
 
 starts as (
@@ -125,9 +129,8 @@ final as (
     has_owner,
     has_forecast_category,
     has_probability,
-    -- a source that tells a field's history tells it for deals that never had a value, too
-    max(case when has_amount then 1 else 0 end) over (partition by source_relation) = 1 as is_amount_told,
-    max(case when has_close_date then 1 else 0 end) over (partition by source_relation) = 1 as is_close_date_told,
+    is_amount_told,
+    is_close_date_told,
     time_zone
   from ends
 )

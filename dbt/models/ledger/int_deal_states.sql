@@ -1,3 +1,4 @@
+{{ config(materialized='by_touched_deal') }}
 -- The time line with its values carried forward by one sort. Versions and transitions are the rows in which something
 -- differs from before.
 with time_line as (
@@ -5,7 +6,7 @@ with time_line as (
 ),
 
 starts as (
-  select * from {{ ref('int_deal_starts') }}
+  select * from {{ touched_rows(ref('int_deal_starts'), ref('int_touched_deals')) }} as touched_starts
 ),
 
 carried_forward as (

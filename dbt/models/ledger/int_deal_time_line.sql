@@ -1,12 +1,12 @@
 {{ config(materialized='view') }}
--- The time line of each deal: told changes, inferred entries, the current record and removals, each stage with the
+-- The time line of each touched deal: told changes, inferred entries, the current record and removals, each stage with the
 -- rank and outcome it had then.
 with instants as (
-  select * from {{ ref('int_deal_instants') }}
+  select * from {{ touched_rows(ref('int_deal_instants'), ref('int_touched_deals')) }} as touched_instants
 ),
 
 starts as (
-  select * from {{ ref('int_deal_starts') }}
+  select * from {{ touched_rows(ref('int_deal_starts'), ref('int_touched_deals')) }} as touched_starts
 ),
 
 told as (

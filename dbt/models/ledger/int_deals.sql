@@ -190,7 +190,7 @@ resolved as (
 
 final as (
   select
-    row_number() over (order by resolved.source_relation, resolved.deal_id) as deal_sk,
+    {{ number_of_key(hash_key(['resolved.source_relation', 'resolved.deal_id'])) }} as deal_sk,
     {{ hash_key(['resolved.source_relation', 'resolved.deal_id']) }} as deal_key,
     resolved.source_relation,
     resolved.deal_id,

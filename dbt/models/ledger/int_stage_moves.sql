@@ -1,7 +1,8 @@
+{{ config(materialized='by_touched_deal') }}
 -- Transitions are the versions whose (pipeline, stage, status) differs from the state before.
 -- Decided against that state, never against the old value a CRM reports.
 with moves as (
-  select * from {{ ref('int_deal_states') }}
+  select * from {{ touched_rows(ref('int_deal_states'), ref('int_touched_deals')) }} as touched_states
   where is_new_state
 ),
 

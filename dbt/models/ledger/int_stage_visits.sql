@@ -1,6 +1,7 @@
+{{ config(materialized='by_touched_deal', touched_by='int_touched_facts', deal_column='deal_key') }}
 -- What metrics read: visits without mis-drags. Transients are dropped and the neighbours they parted are one visit again.
 with kept as (
-  select * from {{ ref('fct_stage_transitions') }}
+  select * from {{ touched_rows(ref('fct_stage_transitions'), ref('int_touched_facts'), 'deal_key') }} as touched_transitions
   where not is_transient
 ),
 

@@ -1,3 +1,4 @@
+{{ config(materialized='by_touched_deal') }}
 -- The order of changes recorded at one instant. Only instants whose rows disagree come here.
 -- First a walk old value -> new value that uses every row once (preferably one that starts at the state before),
 -- then the source's sequence, then a row equal to the state before, then stage rank, unknown stages, closed stages.
@@ -6,7 +7,7 @@ with recursive events as (
     *,
     case when stage_id is not null then concat(pipeline_id, '|', stage_id) end as state,
     case when from_stage_id is not null then concat(from_pipeline_id, '|', from_stage_id) end as from_state
-  from {{ ref('int_deal_events') }}
+  from {{ touched_rows(ref('int_deal_events'), ref('int_touched_deals')) }} as touched_events
 ),
 
 instants as (

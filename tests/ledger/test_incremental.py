@@ -1,0 +1,70 @@
+"""Incremental equals full refresh: the ledger of replaced rows is, each night, the ledger built whole."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from tests.ledger.nights_bench import Killed, Night, NightsBench, compile_nights
+from tests.ledger.random_nights import random_nights
+
+COMMON_NIGHTS_TOUCH = 0.6
+
+
+@pytest.fixture(scope="module")
+def nights_bench(tmp_path_factory: pytest.TempPathFactory) -> NightsBench:
+    return NightsBench(*compile_nights(tmp_path_factory.mktemp("nights")))
+
+
+def replay(bench: NightsBench, nights: Iterable[Night]) -> list[tuple[Night, list[str], int]]:
+    """Build each night both ways; returns each night's reasons to rebuild and the deals it touched."""
+    bench.forget_everything()
+    seen = []
+    for number, night in enumerate(nights):
+        bench.deliver(night)
+        bench.build_nightly()
+        bench.build_whole()
+        assert not bench.differences(), f"night {number}: {night.news}"
+        seen.append((night, bench.reasons_to_rebuild(), bench.touched()))
+    return seen
+
+
+def assert_that_common_nights_replace_few_deals(seen: list[tuple[Night, list[str], int]]) -> None:
+    """Equality proves nothing where every night builds everything."""
+    common = [(night, touched) for night, reasons, touched in seen[1:] if not reasons]
+    deals = [len({(row.source, row.deal_id) for row in night.book.changes}) for night, _ in common]
+    assert len(common) > len(seen) / 2
+    assert sum(touched for _, touched in common) < COMMON_NIGHTS_TOUCH * sum(deals)
+
+
+def test_every_night_equals_a_full_refresh(nights_bench: NightsBench) -> None:
+    assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed=1, count=9)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_each_of_thirty_nights_equals_a_full_refresh(nights_bench: NightsBench, seed: int) -> None:
+    assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed, count=30)))
+
+
+def test_a_night_killed_anywhere_leaves_nothing_to_the_next_night(nights_bench: NightsBench) -> None:
+    """Also where its rows are taken back before the next: what it had replaced is replaced again."""
+    rng = Random(5)
+    nights = list(random_nights(seed=4, count=6))
+    nights_bench.forget_everything()
+    nights_bench.deliver(nights[0])
+    nights_bench.build_nightly()
+    models = nights_bench.replaced_at()
+    for before, killed in pairwise(nights):
+        nights_bench.deliver(killed)
+        with pytest.raises(Killed):
+            nights_bench.build_nightly(models=rng.choice(models))
+        nights_bench.deliver(before)
+        nights_bench.build_nightly()
+        nights_bench.build_whole()
+        assert not nights_bench.differences(), f"taken back after a kill: {killed.news}"
+        nights_bench.deliver(killed)
+        nights_bench.build_nightly()
+        nights_bench.build_whole()
+        assert not nights_bench.differences(), f"after a kill: {killed.news}"
