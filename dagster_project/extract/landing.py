@@ -25,6 +25,7 @@ from dagster_project.extract.manifest import (
     FILES,
     MANIFEST,
     PART,
+    ApiReading,
     Batch,
     LandingError,
     Manifest,
@@ -96,6 +97,7 @@ class Landing:
         covered_until: date | None = None,
         oldest_event_on: date | None = None,
         newest_event_on: date | None = None,
+        reading: ApiReading | None = None,
     ) -> Batch:
         """Land one batch: `fill` writes the Parquet file (columns of SCHEMA) at the path it is given.
 
@@ -114,6 +116,7 @@ class Landing:
                 oldest_event_on=oldest_event_on,
                 newest_event_on=newest_event_on,
                 origin=origin or {},
+                reading=reading,
             )
             return self.show(folder)
 

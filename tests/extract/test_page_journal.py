@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from dagster_project.extract.api.page_journal import CHECKPOINTS, PAGES, PageJournal
+from dagster_project.extract.api.page_journal import CHECKPOINTS, COMPANION, PAGES, PageJournal
 from dagster_project.extract.api.protocol import Record
 from dagster_project.extract.landing import PART, SCHEMA, Stamp
 
@@ -152,3 +152,43 @@ def test_each_page_adds_a_line_and_the_plan_is_told_once(tmp_path: Path) -> None
     lines = [json.loads(line) for line in (tmp_path / CHECKPOINTS).read_text().splitlines()]
     assert [line.get("plan") for line in lines] == [PLAN, None, None, None]
     assert [line["rows"] for line in lines] == [0, 2, 4, 6]
+
+
+def test_the_companions_of_a_page_count_with_it_or_not_at_all(tmp_path: Path) -> None:
+    journal = PageJournal(tmp_path)
+    journal.begin(PLAN, has_companion=True)
+    journal.append([record(0)], {"after": 0}, {}, 0, [record(10)])
+    # The second page was written, and the process killed before its checkpoint was whole.
+    log = (tmp_path / CHECKPOINTS).read_bytes()
+    journal.append([record(1)], {"after": 1}, {}, 0, [record(11)])
+    (tmp_path / CHECKPOINTS).write_bytes(log + b'{"cursor"')
+    journal = PageJournal(tmp_path)
+    assert journal.confirmed.cursor == {"after": 0}
+    journal.append([record(2)], None, {}, 0, [record(12), record(13)])
+    journal = PageJournal(tmp_path)
+    journal.write_companion(STAMP, tmp_path / "beside.parquet")
+    beside = pq.read_table(tmp_path / "beside.parquet")
+    assert beside["record_id"].to_pylist() == ["10", "12", "13"]
+    assert ids(tmp_path) == ["0", "2"]
+
+
+def test_companions_that_a_power_cut_took_are_asked_for_again_with_their_page(tmp_path: Path) -> None:
+    journal = PageJournal(tmp_path)
+    journal.begin(PLAN, has_companion=True)
+    journal.append([record(0)], {"after": 0}, {}, 0, [record(10)])
+    journal.append([record(1)], {"after": 1}, {}, 0, [record(11)])
+    with (tmp_path / COMPANION).open("r+b") as stream:
+        stream.truncate((tmp_path / COMPANION).stat().st_size - 1)
+    assert PageJournal(tmp_path).confirmed.cursor == {"after": 0}
+
+
+def test_a_batch_begun_again_begins_its_companion_again(tmp_path: Path) -> None:
+    journal = PageJournal(tmp_path)
+    journal.begin(PLAN, has_companion=True)
+    journal.append([record(0)], {"after": 0}, {}, 0, [record(10)])
+    journal.restart()
+    journal.append([record(1)], None, {}, 0)
+    journal.write_companion(STAMP, tmp_path / "beside.parquet")
+    assert pq.read_table(tmp_path / "beside.parquet").schema.names == SCHEMA.names
+    assert pq.read_table(tmp_path / "beside.parquet").num_rows == 0
+    assert ids(tmp_path) == ["1"]

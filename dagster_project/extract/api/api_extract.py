@@ -74,6 +74,7 @@ class Extraction:
         self.planner = Planner(landing, source, connector, span, reread)
         self.reader = BatchReader(landing, source, connector, self.planner)
         self._reread = reread
+        self._wanted: frozenset[str] = frozenset()
         self._stopped: DailyQuotaExhausted | None = None
         folder = landing.root / source.type / source.name
         self._told = ToldOnce(folder / "_told.json")
@@ -88,6 +89,7 @@ class Extraction:
 
     def extract(self, wanted: Sequence[EntitySpec]) -> tuple[EntityReport, ...]:
         """Land all that is due of these entities, then what may wait."""
+        self._wanted = frozenset(spec.name for spec in wanted)
         pairs = [(spec, EntityReport(spec.name)) for spec in wanted]
         for spec, report in pairs:
             self._read_what_is_due(spec, report)
@@ -136,6 +138,9 @@ class Extraction:
     def _read_what_is_due(self, spec: EntitySpec, report: EntityReport) -> None:
         with self._accounted(spec, report):
             show_finished(self, spec, report)
+            if (batch := self.reader.companions.pop(spec.name, None)) is not None:
+                report.rows += batch.manifest.rows
+                report.batches.append(batch.folder.name)
             if self._stopped is not None:
                 raise self._stopped
             while self._land_next(spec, report):
@@ -149,7 +154,7 @@ class Extraction:
         landed = self.reader.land_next(
             spec,
             report,
-            lambda covered: self.planner.next_batch(spec, covered, is_follow_up),
+            lambda covered: self.planner.next_batch(spec, covered, is_follow_up, self._wanted),
             self.reader.room(spec),
         )
         return landed and (not self._reread or spec.reading is Reading.BY_DEAL)

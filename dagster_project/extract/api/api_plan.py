@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,8 @@ _ID_FORMAT = "%Y%m%dT%H%M%S%f"
 class BatchPlan:
     """One batch: its stamp and its window. `identity`: the configuration that its pages depend on.
 
-    `kind`: WINDOW, or REFRESH for all records once more.
+    `kind`: WINDOW, or REFRESH for all records once more. `companion`: the entity whose records come in the
+    same answers and become a batch of their own.
     """
 
     identity: str
@@ -35,6 +36,7 @@ class BatchPlan:
     is_watermarked: bool = False
     follows_through: str | None = None
     kind: str = WINDOW
+    companion: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
@@ -71,17 +73,26 @@ class Planner:
         """What a batch depends on beside its window: pages of two configurations never mix."""
         connector = self._connector
         parts = [ENGINE_VERSION, self._source.type, connector.api_version, spec.reading.value]
-        text = json.dumps([*parts, self._source.base_url, sorted(connector.properties(spec))])
+        asked = [sorted(connector.properties(spec))]
+        if companion := connector.companion(spec):
+            asked.append(sorted(connector.properties(companion)))
+        text = json.dumps([*parts, self._source.base_url, *asked])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def next_batch(
-        self, spec: EntitySpec, covered: Coverage, is_follow_up: bool
+        self, spec: EntitySpec, covered: Coverage, is_follow_up: bool, wanted: Collection[str] = ()
     ) -> tuple[BatchPlan, list[str]] | None:
-        """The plan, and for BY_DEAL the deals to ask for; None when nothing is due."""
+        """The plan, and for BY_DEAL the deals to ask for; None when nothing is due.
+
+        `wanted`: the entities that the run lands; the first load of one may bring another of them along.
+        """
         if spec.reading is Reading.BY_DEAL:
             return self._by_deal(spec, covered)
         found = self._window(spec, covered, is_follow_up)
-        return (self._plan(spec, covered, *found), []) if found else None
+        if found is None:
+            return None
+        plan = self._plan(spec, covered, *found)
+        return replace(plan, companion=self._companion(spec, plan.window, wanted)), []
 
     def refresh(self, spec: EntitySpec, covered: Coverage) -> BatchPlan:
         """The plan that reads every record once more, whatever is covered."""
@@ -112,6 +123,14 @@ class Planner:
         return BatchPlan(
             self.identity(spec), stamp.batch_id, stamp.extracted_at, is_initial, window, is_watermarked
         )
+
+    def _companion(self, spec: EntitySpec, window: Window, wanted: Collection[str]) -> str | None:
+        """What has never been loaded comes along with the first load of what it follows."""
+        companion = self._connector.companion(spec) if window.start is None else None
+        if companion is None or companion.name not in wanted:
+            return None
+        landed = coverage(self._landing, self._source.name, companion.name)
+        return companion.name if landed.until is None else None
 
     def _by_deal(self, spec: EntitySpec, covered: Coverage) -> tuple[BatchPlan, list[str]] | None:
         deals = coverage(self._landing, self._source.name, spec.follows)

@@ -21,7 +21,7 @@ from dagster_project.extract.api.http import Usage
 from dagster_project.extract.api.page_journal import PageJournal
 from dagster_project.extract.api.protocol import Connector, EntitySpec, Reading, Record, Window
 from dagster_project.extract.inflight import InFlight
-from dagster_project.extract.landing import Landing, LandingError, Stamp, read_manifest
+from dagster_project.extract.landing import Batch, Landing, LandingError, Stamp, read_manifest
 from dagster_project.extract.manifest import ApiReading
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ NextPlan = Callable[[Coverage], tuple[BatchPlan, list[str]] | None]
 
 
 class BatchReader:
-    """Lands batches of one source. `stopped`: the day's budget ended while deals were asked for."""
+    """Lands batches of one source. `stopped`: the day's budget ended while deals were asked for.
+
+    `companions`: entity → the batch that came with another entity's first load, until its own turn.
+    """
 
     def __init__(self, landing: Landing, source: ApiSource, connector: Connector, planner: Planner) -> None:
         self._landing = landing
@@ -44,6 +47,7 @@ class BatchReader:
         self._connector = connector
         self._planner = planner
         self.stopped: DailyQuotaExhausted | None = None
+        self.companions: dict[str, Batch] = {}
 
     def room(self, spec: EntitySpec, purpose: str = "") -> str:
         """The name of the in-flight folder where an unfinished batch lies."""
@@ -67,7 +71,7 @@ class BatchReader:
                     return False
                 schema = self._connector.schema(spec)
                 plan, todo = found
-                journal.begin(plan.to_json(), todo)
+                journal.begin(plan.to_json(), todo, has_companion=plan.companion is not None)
                 schema_drift.write_schema(folder, schema)
             left = self._read_to_the_end(spec, plan, journal, report)
             self._finish(spec, plan, folder, journal, covered, report, left)
@@ -137,9 +141,11 @@ class BatchReader:
         if journal.confirmed.is_complete:
             return []
         cursor = journal.confirmed.cursor
-        for page in self._connector.read(spec, plan.window, dict(cursor) if cursor else None):
+        read = self._connector.read_with_companion if plan.companion else self._connector.read
+        for page in read(spec, plan.window, dict(cursor) if cursor else None):
             kept = [record for record in page.records if _is_within(record, plan.window, spec)]
-            journal.append(kept, page.cursor, meter.spent(), len(page.records) - len(kept))
+            beyond = len(page.records) - len(kept)
+            journal.append(kept, page.cursor, meter.spent(), beyond, page.companions)
             report.done += len(kept)
             report.done_now += len(kept)
             report.total = page.total if page.total is not None else report.total
@@ -231,9 +237,33 @@ class BatchReader:
         if plan.kind == REFRESH:
             # Windows were landed while it was under way: it counts from when it can be seen.
             stamp = self._planner.stamp(spec, covered.newest_id, is_initial=False)
+        if plan.companion:
+            self._land_companion(plan, plan.companion, journal, reading)
         self._show(folder, journal, stamp, fingerprint=plan.identity, reading=reading)
         report.rows += confirmed.rows
         report.batches.append(stamp.batch_id)
+
+    def _land_companion(self, plan: BatchPlan, name: str, journal: PageJournal, beside: ApiReading) -> None:
+        """Show the companion's batch. It comes first, and only once: a process that dies before the batch
+        beside it is shown goes on with that one, and one that follows no batch yet asks for nothing.
+        """
+        source, spec = self._source, self._connector.entity(name)
+        asked = (*self._connector.properties(spec), *source.properties.get(name, ()))
+        reading = ApiReading(
+            plan.kind,
+            window_to=beside.window_to,
+            follows_through=plan.batch_id,
+            api_version=beside.api_version,
+            properties=tuple(dict.fromkeys(asked)),
+        )
+        stamp = Stamp(source.name, name, plan.batch_id, plan.extracted_at, plan.is_initial_load, source.type)
+        self._landing.require_space(journal.confirmed.companion_offset + journal.confirmed.offset)
+        self.companions[name] = self._landing.write(
+            stamp,
+            lambda path: journal.write_companion(stamp, path),
+            fingerprint=plan.identity,
+            reading=reading,
+        )
 
     def _show(
         self, folder: Path, journal: PageJournal, stamp: Stamp, fingerprint: str, reading: ApiReading

@@ -76,12 +76,14 @@ class Page:
     """Records, and the `cursor` with which `read` goes on after them (any JSON object; None: the last page).
 
     A page without records only moves the cursor: the id of a job that was started, the next pass. `total`:
-    how many records the window has, where the CRM tells; only progress is computed from it.
+    how many records the window has, where the CRM tells; only progress is computed from it. `companions`:
+    records of another entity that came in the same answer (`read_with_companion`).
     """
 
     records: Sequence[Record]
     cursor: Cursor | None
     total: int | None = None
+    companions: Sequence[Record] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,16 @@ class Connector(ABC):
         them: those at or after its end are dropped, they belong to the next. A cursor that the CRM no longer
         knows: raise CursorExpired.
         """
+
+    def companion(self, entity: EntitySpec) -> EntitySpec | None:
+        """The BY_DEAL entity that a first reading of `entity` can bring along, where there is one."""
+        return None
+
+    def read_with_companion(
+        self, entity: EntitySpec, window: Window, cursor: Cursor | None
+    ) -> Iterator[Page]:
+        """As `read` of a window without a start, with the `companions` of each page's records in it."""
+        raise NotImplementedError(f"{self.TITLE} reads {entity.name} alone")
 
     def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
         """The records of these ids (a BY_DEAL entity: of these deals), at most `ids_per_request`.

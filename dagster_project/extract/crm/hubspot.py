@@ -30,6 +30,7 @@ from dagster_project.extract.api.protocol import (
 from dagster_project.extract.api.unknown_properties import warn_of_unknown
 from dagster_project.extract.crm.hubspot_dialect import HubSpotDialect
 from dagster_project.extract.crm.hubspot_objects import (
+    HISTORIES,
     HISTORY,
     OBJECTS,
     instant,
@@ -40,6 +41,7 @@ from dagster_project.extract.crm.hubspot_objects import (
     next_after,
     once,
     to_record,
+    without_histories,
 )
 from dagster_project.extract.crm.hubspot_requests import HISTORY_LIMIT, SEARCH, Questions
 from dagster_project.extract.crm.hubspot_versions import addresses
@@ -141,6 +143,21 @@ class HubSpotConnector(Connector):
             yield page
             at = page.cursor
 
+    def companion(self, entity: EntitySpec) -> EntitySpec | None:
+        """A list of deals tells their histories too, 50 deals at a time, where it fits into an address."""
+        if entity.name != "deals" or _is_long([*self.properties(entity), *self._ask.history]):
+            return None
+        return self.entity("deal_history")
+
+    def read_with_companion(
+        self, entity: EntitySpec, window: Window, cursor: Cursor | None
+    ) -> Iterator[Page]:
+        at: Cursor | None = cursor or self._beginning(entity, window)
+        while at is not None:
+            page = self._page_with_histories(entity, window, at)
+            yield page
+            at = page.cursor
+
     def read_ids(self, entity: EntitySpec, ids: Sequence[str]) -> Sequence[Record]:
         if entity.name == "deal_splits":
             told = {raw.value["id"]: raw.text for raw in self._ask.deal_splits(ids)}
@@ -185,7 +202,7 @@ class HubSpotConnector(Connector):
             return self._owners(at)
         is_archive = at["pass"] == "archive"
         asked = self.properties(entity)
-        is_long = len(",".join(asked)) > LONGEST_QUERY
+        is_long = _is_long(asked)
         listed = ("hs_object_id",) if is_long else asked
         found = self._ask.list_objects(entity.name, at.get("after"), listed, archived=is_archive)
         raws, associations = found.records, {}
@@ -196,6 +213,16 @@ class HubSpotConnector(Connector):
             raws = [raw for raw in raws if is_archived_since(raw.value, window.start)]
         records = self._records(entity, raws, window, associations)
         return Page(records, self._after(entity, at, next_after(found)), at.get("total"))
+
+    def _page_with_histories(self, entity: EntitySpec, window: Window, at: Cursor) -> Page:
+        """One page of the list or of the archive: the records, and each with all values it had."""
+        asked, history = self.properties(entity), self._ask.history
+        found = self._ask.list_objects(
+            entity.name, at.get("after"), asked, archived=at["pass"] == "archive", with_history=history
+        )
+        records = self._records(entity, found.records, window, {})
+        histories = [Record(raw.value["id"], raw.text, modified_at(raw.value)) for raw in found.records]
+        return Page(records, self._after(entity, at, next_after(found)), at.get("total"), histories)
 
     def _changed(self, entity: EntitySpec, window: Window, at: Cursor) -> Page:
         """One page of the search. It has no upper bound: a deal that moved within the window and was touched
@@ -248,7 +275,9 @@ class HubSpotConnector(Connector):
         window: Window | None,
         associations: Mapping[str, Any],
     ) -> list[Record]:
-        records = [to_record(raw, window, associations.get(raw.value["id"])) for raw in raws]
+        records = [
+            to_record(without_histories(raw), window, associations.get(raw.value["id"])) for raw in raws
+        ]
         if entity.name == "deals":
             records += self._merged_away([raw for raw in raws if merged_ids(raw.value)])
         return records
@@ -256,7 +285,13 @@ class HubSpotConnector(Connector):
     def _merged_away(self, winners: Sequence[RawRecord]) -> Iterator[Record]:
         """A merge makes a new deal and leaves no trace under the old ids: their tombstones come from it."""
         for is_archived in (False, True):
-            ids = [raw.value["id"] for raw in winners if raw.value["archived"] is is_archived]
-            for raw in self._ask.histories(ids, "deals", is_archived):
+            told = [raw for raw in winners if raw.value["archived"] is is_archived]
+            if any(HISTORIES not in raw.value for raw in told):
+                told = self._ask.histories([raw.value["id"] for raw in told], "deals", is_archived)
+            for raw in told:
                 for loser in merged_ids(raw.value):
                     yield tombstone(loser, "merged", merged_at(raw.value), merged_into=raw.value["id"])
+
+
+def _is_long(names: Sequence[str]) -> bool:
+    return len(",".join(names)) > LONGEST_QUERY

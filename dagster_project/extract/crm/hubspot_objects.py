@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from dagster_project.extract.api.json_text import Listing, RawRecord
 from dagster_project.extract.api.protocol import Record, Window
 
 MODIFIED = "hs_lastmodifieddate"
 MERGED = "hs_merged_object_ids"
+HISTORIES = "propertiesWithHistory"
 # What is asked for with every value it had.
 HISTORY = (
     "dealstage", "pipeline", "amount", "deal_currency_code", "closedate", "hubspot_owner_id",
@@ -18,6 +21,8 @@ HISTORY = (
 )  # fmt: skip
 # Associations in batch answers have numbers where lists have names (the vendor's table of type ids).
 _ASSOCIATION_NAMES = {5: "deal_to_company", 341: "deal_to_company_unlabeled", 20: "line_item_to_deal"}
+# Of the associations, behind the histories of a listed record.
+_MOST_LISTS_BEHIND = 4
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def merged_ids(value: Mapping[str, Any]) -> list[str]:
 
 def merged_at(value: Mapping[str, Any]) -> datetime:
     """When a record with its history was merged; when it was created, where the history does not say."""
-    told = value.get("propertiesWithHistory", {}).get(MERGED) or ()
+    told = value.get(HISTORIES, {}).get(MERGED) or ()
     return max([instant(item["timestamp"]) for item in told] or [instant(value["createdAt"])])
 
 
@@ -123,6 +128,34 @@ def to_record(raw: RawRecord, window: Window | None, associations: Mapping[str, 
         told = json.dumps(associations, separators=(",", ":"))
         text = f'{text.rstrip()[:-1]},"associations":{told}}}'
     return Record(raw.value["id"], text, at, is_deleted=bool(raw.value["archived"]))
+
+
+def without_histories(raw: RawRecord) -> RawRecord:
+    """A listed record as it would be listed alone: its text without the histories.
+
+    Where the text is not written as expected (blanks between its brackets), it is left as it is.
+    """
+    start, end = raw.text.find(f'"{HISTORIES}"'), len(raw.text)
+    if start < 1:
+        return raw
+    # From the end: what stands behind the histories is short.
+    for _ in range(_MOST_LISTS_BEHIND):
+        end = raw.text.rfind("]}", start, end)
+        rest = raw.text[end + 2 :]
+        if end < 0:
+            break
+        if rest.count("}") == rest.count("{") + 1:
+            text = raw.text[:start].rstrip().removesuffix(",") + rest
+            value = {name: told for name, told in raw.value.items() if name != HISTORIES}
+            return RawRecord(value, text) if _is(text, value) else raw
+    return raw
+
+
+def _is(text: str, value: Mapping[str, Any]) -> bool:
+    try:
+        return bool(orjson.loads(text) == value)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def flag(value: bool) -> str:

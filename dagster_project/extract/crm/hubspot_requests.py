@@ -9,6 +9,7 @@ from dagster_project.extract.api.exchange import Request
 from dagster_project.extract.api.http import Client
 from dagster_project.extract.api.json_text import Listing, RawRecord
 from dagster_project.extract.crm.hubspot_objects import (
+    HISTORIES,
     HISTORY,
     MODIFIED,
     OBJECTS,
@@ -32,15 +33,23 @@ class Questions:
         self.history = history
 
     def list_objects(
-        self, name: str, after: str | None, properties: Sequence[str], *, archived: bool = False
+        self,
+        name: str,
+        after: str | None,
+        properties: Sequence[str],
+        *,
+        archived: bool = False,
+        with_history: Sequence[str] = (),
     ) -> Listing:
         """One page of all objects, in the order of HubSpot's own cursor."""
         kind = OBJECTS[name]
         params: dict[str, Any] = {
-            "limit": LIST_LIMIT,
+            "limit": HISTORY_LIMIT if with_history else LIST_LIMIT,
             "archived": flag(archived),
             "properties": ",".join(properties),
         }
+        if with_history:
+            params[HISTORIES] = ",".join(with_history)
         if kind.associated:
             params["associations"] = kind.associated
         if after is not None:
@@ -166,7 +175,7 @@ class Questions:
         body = {
             "inputs": [{"id": record_id} for record_id in ids],
             "properties": list(asked),
-            "propertiesWithHistory": list(with_history),
+            HISTORIES: list(with_history),
         }
         path = f"{self._at.objects}/{OBJECTS[name].number}/batch/read"
         where = f"{len(ids)} ids from {ids[0]}"
