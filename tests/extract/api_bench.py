@@ -1,6 +1,10 @@
 """What tests of the engine share: an extraction of the fake CRM, and what has landed of it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +17,7 @@ from dagster_project.extract.api.api_report import EntityReport
 from dagster_project.extract.api.coverage import Span
 from dagster_project.extract.api.pacing import Clock
 from dagster_project.extract.landing import PART, Landing
+from dagster_project.settings import REPOSITORY
 from tests.extract.fake_crm import FakeConnector, FakeServer, fake_source
 
 DAY = datetime(2026, 3, 31, tzinfo=UTC)
@@ -57,6 +62,21 @@ class ApiBench:
         span = Span(day, day + timedelta(days=1))
         reports = extract_api(self.root, source, span, connector=connector, **options)
         return {report.entity: report for report in reports}
+
+    def run_program(self, landing: Path, end: str, kill_at: int | None = None) -> int:
+        """Extract in a process of its own, killed at its request of that number; the exit code."""
+        command = [sys.executable, "-m", "tests.extract.fake_crm", self.server.address, str(landing), end]
+        process = subprocess.Popen(command, cwd=REPOSITORY)
+        start = len(self.server.asked)
+
+        def kill(number: int, path: str) -> None:
+            if kill_at is not None and number == start + kill_at:
+                os.kill(process.pid, signal.SIGKILL)
+
+        self.server.before = kill
+        code = process.wait(60)
+        self.server.before = lambda number, path: None
+        return code
 
     def rows(self, entity: str) -> list[dict[str, Any]]:
         """All landed rows of an entity, batch by batch."""

@@ -1,10 +1,7 @@
 """The engine against a CRM that fails in every way: nothing lost, nothing twice, nothing half."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -321,19 +318,7 @@ def test_a_killed_extraction_goes_on_with_its_batch_and_ends_like_an_undisturbed
     end = "2026-04-01T00:00:00+00:00"
 
     def extract(landing: Path, kill_at: int | None = None) -> int:
-        command = [sys.executable, "-m", "tests.extract.fake_crm", bench.server.address, str(landing), end]
-        process = subprocess.Popen(command, cwd=REPOSITORY)
-        if kill_at is not None:
-            start = len(bench.server.asked)
-
-            def kill(number: int, path: str) -> None:
-                if number == start + kill_at:
-                    os.kill(process.pid, signal.SIGKILL)
-
-            bench.server.before = kill
-        code = process.wait(60)
-        bench.server.before = lambda number, path: None
-        return code
+        return bench.run_program(landing, end, kill_at)
 
     def content(landing: Path) -> dict[str, list[tuple[str, str]]]:
         calm = ApiBench(bench.server, landing)

@@ -1,10 +1,7 @@
 """What may wait for the day's own reading: the list of all ids, the full refresh, and what is told once."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -302,33 +299,18 @@ def test_a_process_killed_in_its_upkeep_goes_on_and_ends_like_an_undisturbed_one
     bench.server.clock = lambda: begin
     ends = ("2026-04-01T00:00:00+00:00", "2026-05-01T00:00:00+00:00")
 
-    def extract(landing: Path, end: str, kill_at: int | None = None) -> int:
-        command = [sys.executable, "-m", "tests.extract.fake_crm", bench.server.address, str(landing), end]
-        process = subprocess.Popen(command, cwd=REPOSITORY)
-        if kill_at is not None:
-            start = len(bench.server.asked)
-
-            def kill(number: int, path: str) -> None:
-                if number == start + kill_at:
-                    os.kill(process.pid, signal.SIGKILL)
-
-            bench.server.before = kill
-        code = process.wait(60)
-        bench.server.before = lambda number, path: None
-        return code
-
     calm, shaken = tmp_path / "calm", tmp_path / "shaken"
     for landing in (calm, shaken):
-        assert extract(landing, ends[0]) == 0
+        assert bench.run_program(landing, ends[0]) == 0
     # A month later: a sweep and a full refresh are due, one deal is gone and one was never seen.
     begin = datetime.fromisoformat("2026-05-01T04:00:00+00:00")
     del bench.server.deals["8"]
     bench.server.put("77", EARLIER)
     bench.server.asked.clear()
-    assert extract(calm, ends[1]) == 0
+    assert bench.run_program(calm, ends[1]) == 0
     undisturbed, kills, seeded = len(bench.server.asked), 0, random.Random(7)
     bench.server.asked.clear()
-    while (code := extract(shaken, ends[1], seeded.randint(1, 6))) != 0:
+    while (code := bench.run_program(shaken, ends[1], seeded.randint(1, 6))) != 0:
         assert code == -signal.SIGKILL
         kills += 1
     assert kills >= 3

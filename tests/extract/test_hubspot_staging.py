@@ -302,3 +302,45 @@ def test_a_deal_that_vanished_and_is_seen_again_is_no_deleted_deal(
     tables = build(bench, hubspot_ledger, (DAY + 15 * NIGHT).date())
     assert tables.rows("fct_deals", "stage_id", "is_deleted", where="deal_id = '7'") == [("new", False)]
     assert not tables.rows("fct_deals", "deal_id", where="is_deleted")
+
+
+def staged(tables: LedgerTables) -> dict[str, list[tuple]]:
+    """Deals and change rows in staging, without when and in which batch they were read last."""
+    deals = ("deal_id", "modified_at", "stage_id", "status", "amount_native", "owner_id", "is_deleted")
+    events = ("deal_id", "event_at", "stage_id", "amount_native", "changed_by", "first_extracted_at")
+    return {
+        "stg_deals": sorted(tables.rows("staging.stg_deals", *deals), key=str),
+        "stg_deal_events": sorted(tables.rows("staging.stg_deal_events", *events), key=str),
+    }
+
+
+def test_a_window_that_is_read_again_changes_nothing_in_staging(
+    bench: HubSpotBench, hubspot_ledger: LedgerBench
+) -> None:
+    bench.deals(5, EARLY)
+    bench.deal(2, EARLY + timedelta(days=1), "quote")
+    bench.run()
+    before = staged(build(bench, hubspot_ledger, DAY.date()))
+    batches = len(Landing(bench.root).batches("hq", "deals"))
+    bench.clock.passed += 600
+    bench.run(reread=True)
+    assert len(Landing(bench.root).batches("hq", "deals")) > batches
+    assert before == staged(build(bench, hubspot_ledger, DAY.date()))
+    assert len(before["stg_deals"]) == 5
+
+
+def test_staging_grows_by_the_rows_that_the_manifests_count(
+    bench: HubSpotBench, hubspot_ledger: LedgerBench
+) -> None:
+    bench.deals(7, EARLY)
+    bench.run()
+    grown = []
+    for changed in (0, 3):
+        for number in range(1, changed + 1):
+            bench.deal(number, DAY + NIGHT + timedelta(hours=2), "quote")
+        if changed:
+            bench.run(bench.next_night())
+        tables = build(bench, hubspot_ledger, DAY.date())
+        counted = sum(batch.manifest.rows for batch in Landing(bench.root).batches("hq", "deals"))
+        grown.append((counted, tables.query("select count(*) from staging.stg_deals")[0][0]))
+    assert grown == [(7, 7), (10, 10)]

@@ -341,6 +341,16 @@ def test_with_too_few_winners_all_closed_deals_are_the_yardstick_and_with_too_fe
     )  # fmt: skip
 
 
+def looked_back_at(written_later: Book) -> Book:
+    """The book as read ten days after its end, with a look back to the day of the tests."""
+    records = (replace(record, extracted_at=END + timedelta(days=10)) for record in written_later.records)
+    runs = (
+        Run(date(2025, 5, 17), END + timedelta(days=11)),
+        Run(AS_OF, END + timedelta(days=11), "manual"),
+    )
+    return replace(written_later, records=tuple(records), runs=runs)
+
+
 def test_a_day_in_the_past_looks_as_it_did_on_that_day(waterfall_bench: WaterfallBench) -> None:
     """What happens later, also to the yardstick, changes nothing; what has no history becomes unknown."""
     then = [*BROKEN.values(), *PACED.values()]
@@ -359,18 +369,7 @@ def test_a_day_in_the_past_looks_as_it_did_on_that_day(waterfall_bench: Waterfal
         else (record, rows)
         for record, rows in then
     ]
-    written_later = book(rewritten)
-    read_later = replace(
-        written_later,
-        records=tuple(
-            replace(record, extracted_at=END + timedelta(days=10)) for record in written_later.records
-        ),
-        runs=(
-            Run(date(2025, 5, 17), END + timedelta(days=11)),
-            Run(AS_OF, END + timedelta(days=11), "manual"),
-        ),
-    )
-    tables = build(waterfall_bench, read_later)
+    tables = build(waterfall_bench, looked_back_at(book(rewritten)))
     assert of(tables, "quiet", "has_no_activity, days_without_activity, has_no_next_step") == (
         None, None, None,
     )  # fmt: skip
@@ -385,18 +384,7 @@ def test_where_most_records_were_written_later_the_untouched_ones_stand_for_nobo
     touched = {"modified_at": END + timedelta(days=9), "last_activity_at": END + timedelta(days=9)}
     deals = [deal(f"d{n}", told=touched) for n in range(9)]
     deals.append(deal("alone", told={"next_step": None}))
-    written_later = book(deals)
-    looked_back = replace(
-        written_later,
-        records=tuple(
-            replace(record, extracted_at=END + timedelta(days=10)) for record in written_later.records
-        ),
-        runs=(
-            Run(date(2025, 5, 17), END + timedelta(days=11)),
-            Run(AS_OF, END + timedelta(days=11), "manual"),
-        ),
-    )
-    rows = build(waterfall_bench, looked_back)
+    rows = build(waterfall_bench, looked_back_at(book(deals)))
     columns = "has_no_next_step, has_no_activity, days_without_activity"
     assert of(rows, "alone", columns) == (None, None, None)
     assert of(rows, "d0", columns) == (None, None, None)
