@@ -69,10 +69,41 @@ def test_salesforce_counts_the_last_24_hours(tmp_path: Path) -> None:
 def test_the_vendor_s_own_count_is_forgotten_with_its_day() -> None:
     dialect = Dialect()
     budget = DailyBudget(Allowance(reserve=0.2))
-    budget.heard(Quota(used=80, limit=100), at("2026-06-01T23:00"))
+    evening, midnight = at("2026-06-01T23:00"), at("2026-06-02T00:00")
+    budget.heard(Quota(used=80, limit=100), evening, dialect.day_began(evening))
     with pytest.raises(BudgetSpent, match="used 80 of its 100"):
-        budget.take(1, at("2026-06-01T23:30"), dialect.day_began(at("2026-06-01T23:30")))
-    budget.take(1, at("2026-06-02T00:00"), dialect.day_began(at("2026-06-02T00:00")))
+        budget.take(1, evening, dialect.day_began(evening))
+    budget.take(1, midnight, dialect.day_began(midnight))
+    budget.heard(Quota(used=1, limit=100), midnight, dialect.day_began(midnight))
+    budget.take(79, midnight, dialect.day_began(midnight))
+    with pytest.raises(BudgetSpent, match="used 80 of its 100"):
+        budget.take(1, midnight, dialect.day_began(midnight))
+
+
+def test_requests_under_way_count_even_where_an_answer_does_not_know_them_yet() -> None:
+    budget, noon = DailyBudget(Allowance(reserve=0.3)), at("2026-06-01T12:00")
+    since = Dialect().day_began(noon)
+    budget.heard(Quota(used=600, limit=1_000), noon, since)
+    for _ in range(3):
+        budget.take(20, noon, since)
+    # The answers come in another order than the requests went out; the first one knows of one request alone.
+    for used in (620, 660, 640):
+        budget.heard(Quota(used=used, limit=1_000), noon, since)
+    budget.take(20, noon, since)
+    budget.heard(Quota(used=660, limit=1_000), noon, since)
+    budget.take(20, noon, since)
+    with pytest.raises(BudgetSpent, match="used 700 of its 1,000"):
+        budget.take(20, noon, since)
+
+
+def test_what_others_spend_while_we_read_counts() -> None:
+    budget, noon = DailyBudget(Allowance(reserve=0.3)), at("2026-06-01T12:00")
+    since = Dialect().day_began(noon)
+    budget.heard(Quota(used=600, limit=1_000), noon, since)
+    budget.take(20, noon, since)
+    budget.heard(Quota(used=690, limit=1_000), noon, since)
+    with pytest.raises(BudgetSpent, match="used 690 of its 1,000"):
+        budget.take(20, noon, since)
 
 
 def test_the_zone_is_the_source_s_else_the_portal_is_thought_to_be_where_the_business_is(

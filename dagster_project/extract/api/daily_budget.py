@@ -46,6 +46,9 @@ class DailyBudget:
         self._unsaved = 0
         self._quota: Quota | None = None
         self._heard_at: datetime | None = None
+        # Of the vendor's count: what this process took, answered or not, and all that others took.
+        self._ours = 0
+        self._others = 0
 
     def take(self, price: int, now: datetime, since: datetime) -> None:
         """Count a request before it is sent. `since`: when the vendor's day began.
@@ -57,24 +60,31 @@ class DailyBudget:
             daily = self._allowance.daily
             if daily is not None and spent + price > daily:
                 raise BudgetSpent(f"{spent:,} of the {daily:,} units that a day may cost are spent")
-            if self._quota is not None and self._heard_at is not None and self._heard_at < since:
-                self._quota = None
+            self._forget_before(since)
             if self._quota is not None and self._quota.limit > 0:
                 usable = int(self._quota.limit * (1 - self._allowance.reserve))
-                if self._quota.used + price > usable:
+                used = self._others + self._ours
+                if used + price > usable:
                     raise BudgetSpent(
-                        f"the account has used {self._quota.used:,} of its {self._quota.limit:,} units, and "
+                        f"the account has used {used:,} of its {self._quota.limit:,} units, and "
                         f"{self._allowance.reserve:.0%} are left to others"
                     )
+            self._ours += price
             quarter = _quarter_of(now)
             self._spent[quarter] = self._spent.get(quarter, 0) + price
             self._unsaved += price
             if self._unsaved >= _SAVE_EVERY * price:
                 self._save(now)
 
-    def heard(self, quota: Quota, at: datetime) -> None:
-        """The vendor's own count at an instant, which knows what others have spent."""
+    def heard(self, quota: Quota, at: datetime, since: datetime) -> None:
+        """The vendor's own count at an instant, which knows what others have spent since its day began.
+
+        An answer may leave out requests of ours that are under way, so it never lowers what others took.
+        """
         with self._lock:
+            self._forget_before(since)
+            others = quota.used - self._ours
+            self._others = others if self._quota is None else max(others, self._others)
             self._quota, self._heard_at = quota, at
 
     def save(self) -> None:
@@ -82,6 +92,10 @@ class DailyBudget:
         with self._lock:
             if self._unsaved:
                 self._save(max(self._spent))
+
+    def _forget_before(self, since: datetime) -> None:
+        if self._heard_at is not None and self._heard_at < since:
+            self._quota = self._heard_at = None
 
     def _save(self, now: datetime) -> None:
         self._unsaved = 0

@@ -259,7 +259,8 @@ class Client:
         if (rate := self.dialect.rate(reply)) is not None:
             self._pacers[request.pool].heard(rate.remaining, rate.seconds)
         if (quota := self.dialect.quota(reply)) is not None:
-            self.budget.heard(quota, self.server_now())
+            now = self.server_now()
+            self.budget.heard(quota, now, self.dialect.day_began(now))
         for name in ("Deprecation", "Sunset", "Warning"):
             if name in reply.headers:
                 self._warn(f"{self.account}: {request.entity}: {name}: {reply.headers[name]}")
