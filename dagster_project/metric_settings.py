@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dagster_project.setting_types import Section, Share
+from dagster_project.setting_types import Name, Section, Share
 
 
 class WinRate(Section):
@@ -64,9 +64,11 @@ class Segments(Section):
 
 
 class Exclude(Section):
-    pipelines: tuple[str, ...] = ()
-    deal_types: tuple[str, ...] = ()
-    owners: tuple[str, ...] = ()
+    """Deals that no metric and no forecast counts: by name or id, whatever the case."""
+
+    pipelines: tuple[Name, ...] = ()
+    deal_types: tuple[Name, ...] = ()
+    owners: tuple[Name, ...] = ()
 
 
 class Metrics(Section):

@@ -33,6 +33,15 @@ def _iso_date(value: Any) -> Any:
         raise ValueError(f"{value!r} is no date; write year-month-day such as 2026-03-31") from None
 
 
+def _name(value: Any) -> Any:
+    """An id may be written as a number."""
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else value
+    if text == "":
+        raise ValueError("the name is empty; write a name or an id")
+    return text
+
+
 TimeZone = Annotated[str, BeforeValidator(_time_zone)]
 Day = Annotated[date, BeforeValidator(_iso_date)]
+Name = Annotated[str, BeforeValidator(_name)]
 Share = Annotated[float, Field(ge=0, le=1)]

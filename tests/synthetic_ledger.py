@@ -78,6 +78,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                 "currency": move.currency,
                 "amount_base": move.amount if move.currency == "EUR" else None,
                 "close_date": move.close_date,
+                "excluded_by": None,
             }
             versions.append(
                 {
@@ -197,6 +198,7 @@ VERSION_COLUMNS = {
     "asof_quality": "string",
     "amount_asof_quality": "string",
     "close_date_asof_quality": "string",
+    "excluded_by": "string",
 }
 
 TRANSITION_COLUMNS = {
@@ -210,6 +212,7 @@ TRANSITION_COLUMNS = {
     "currency": "string",
     "amount_base": "decimal(20,3)",
     "close_date": "date",
+    "excluded_by": "string",
 }
 
 DATE_COLUMNS = {

@@ -55,6 +55,7 @@ with open_spans as (
   where versions.status = 'open'
     and not versions.is_deleted
     and versions.merged_into_deal_id is null
+    and versions.excluded_by is null
     and (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
 ),
 
@@ -118,7 +119,7 @@ entered as (
 won as (
   select deal_key, min(business_date) as won_on
   from ledger.fct_stage_transitions
-  where to_status = 'won'
+  where to_status = 'won' and excluded_by is null
   group by deal_key
 )
 
@@ -178,6 +179,7 @@ won_versions as (
   where versions.status = 'won'
     and not versions.is_deleted
     and versions.merged_into_deal_id is null
+    and versions.excluded_by is null
 ),
 
 won_spans as (
@@ -244,6 +246,7 @@ been_open as (
   where versions.status = 'open'
     and not versions.is_deleted
     and versions.merged_into_deal_id is null
+    and versions.excluded_by is null
     and versions.valid_from_date <= booked.ends_on
     and (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
 ),

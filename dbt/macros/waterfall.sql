@@ -68,7 +68,7 @@ paired as (
     to_states.source_relation,
     case when to_states.first_seen_on > windows.from_day then 'none' else from_states.phase end as from_phase,
     case
-      when to_states.phase in ('open', 'removed') then to_states.phase
+      when to_states.phase in ('open', 'removed', 'excluded') then to_states.phase
       -- closed before the window: not part of it
       when to_states.closed_on > windows.from_day then to_states.phase
       else 'gone'
@@ -186,6 +186,7 @@ stayed as (
       when was_open_in_scope or not (is_open_in_scope or is_closed_in_scope) then null
       when from_phase = 'none' then 'created'
       when from_phase = 'removed' then 'restored'
+      when from_phase = 'excluded' then 'transferred_in'
       when from_phase <> 'open' then 'reopened'
       else close_date_entry
     end as entry_bucket,
@@ -193,6 +194,7 @@ stayed as (
       when is_open_in_scope then null
       when is_closed_in_scope then to_phase
       when to_phase = 'removed' then 'deleted_or_merged'
+      when to_phase = 'excluded' then 'transferred_out'
       when to_phase <> 'open' then 'closed_outside_scope'
       else close_date_exit
     end as exit_bucket
@@ -255,7 +257,7 @@ waterfall_moves as (
     in_{{ segment_type }},
     {%- endfor %}
     {%- for segment_type in segment_types %}
-    case when side = 'left' or to_phase = 'removed' then from_{{ segment_type }} else to_{{ segment_type }} end as {{ segment_type }},
+    case when side = 'left' or to_phase in ('removed', 'excluded') then from_{{ segment_type }} else to_{{ segment_type }} end as {{ segment_type }},
     {%- endfor %}
     is_in_start,
     is_in_end,

@@ -36,6 +36,7 @@ OUTLOOK_TABLES = (
     "fct_pipeline_movements",
 )
 STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks")
+SCOPE_TABLES = ("int_exclusion_findings",)
 DEAL_TABLES = (
     "mart_deal_health",
     "mart_loss_reasons",
@@ -79,7 +80,7 @@ def compile_waterfall(folder: Path) -> WaterfallBench:
     land(Book(stages=()), landing)
     with duckdb.connect(str(database)) as connection:
         create_run_context(connection, Book(stages=()))
-    wanted = sorted({*MACRO_TABLES, *OUTLOOK_TABLES, *STATISTICS_TABLES, *DEAL_TABLES})
+    wanted = sorted({*MACRO_TABLES, *OUTLOOK_TABLES, *STATISTICS_TABLES, *DEAL_TABLES, *SCOPE_TABLES})
     run_dbt("compile", database, landing, target, [f"+{table}" for table in wanted])
     models = compiled_models(target, ("staging", "ledger", "marts"))
     nodes = json.loads((target / "manifest.json").read_text(encoding="utf-8"))["nodes"].values()

@@ -122,6 +122,7 @@ joined as (
     path.max_rank_reached,
     versions.amount_asof_quality,
     versions.close_date_asof_quality,
+    versions.excluded_by,
     context.as_of,
     context.dates_won,
     context.dates_lost,
@@ -226,6 +227,7 @@ final as (
     dated.max_rank_reached,
     dated.amount_asof_quality,
     dated.close_date_asof_quality,
+    dated.excluded_by,
     dated.as_of
   from dated
   left join owners on dated.credit_owner_key = owners.owner_key

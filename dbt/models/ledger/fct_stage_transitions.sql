@@ -4,6 +4,11 @@ with moves as (
   select * from {{ touched_rows(ref('int_stage_moves'), ref('int_touched_facts')) }} as touched_moves
 ),
 
+deal_types as (
+  select deal_sk, deal_type
+  from {{ ref('int_deals') }}
+),
+
 labels as (
   select
     stage_key,
@@ -28,7 +33,12 @@ keyed as (
       when from_stage_id is not null then {{ hash_key(['source_relation', 'from_pipeline_id', 'from_stage_id']) }}
       else {{ none_key() }}
     end as from_stage_key,
-    {{ hash_key(['source_relation', 'to_pipeline_id', 'to_stage_id']) }} as to_stage_key
+    {{ hash_key(['source_relation', 'to_pipeline_id', 'to_stage_id']) }} as to_stage_key,
+    {{ hash_key(['source_relation', 'to_pipeline_id']) }} as pipeline_key,
+    case
+      when owner_id is null then {{ none_key() }}
+      else {{ hash_key(['source_relation', 'owner_id']) }}
+    end as owner_key
   from moves
 ),
 
@@ -52,7 +62,7 @@ final as (
     keyed.to_stage_key,
     keyed.from_pipeline_id,
     keyed.to_pipeline_id,
-    {{ hash_key(['keyed.source_relation', 'keyed.to_pipeline_id']) }} as pipeline_key,
+    keyed.pipeline_key,
     keyed.from_rank,
     keyed.to_rank,
     keyed.from_status,
@@ -73,10 +83,7 @@ final as (
     keyed.forecast_category,
     keyed.probability,
     keyed.owner_id,
-    case
-      when keyed.owner_id is null then {{ none_key() }}
-      else {{ hash_key(['keyed.source_relation', 'keyed.owner_id']) }}
-    end as owner_key,
+    keyed.owner_key,
     keyed.push_count_so_far,
     keyed.changed_by,
     keyed.change_source,
@@ -98,7 +105,8 @@ final as (
     keyed.known_on,
     keyed.source_event_id,
     entered_days.fiscal_year,
-    entered_days.quarter_label as fiscal_quarter
+    entered_days.quarter_label as fiscal_quarter,
+    {{ excluded_by() }} as excluded_by
   from keyed
   left join labels as from_labels on keyed.from_stage_key = from_labels.stage_key
   left join labels as to_labels on keyed.to_stage_key = to_labels.stage_key
@@ -112,6 +120,8 @@ final as (
     on keyed.source_relation = bulk_changes.source_relation
       and keyed.changed_by = bulk_changes.changed_by
       and date_trunc('minute', keyed.transitioned_at) = bulk_changes.changed_in_minute
+  left join deal_types on keyed.deal_sk = deal_types.deal_sk
+  {{ exclusion_joins('keyed.pipeline_key', 'deal_types.deal_type', 'keyed.owner_key') }}
 )
 
 select * from final

@@ -1,5 +1,5 @@
--- What versions and transitions are completed from when their deals are solved, as digests: rates, the calendar, and the
--- mass changes, which are groups of many deals. A change of these touches the deals that have such rows (int_touched_facts).
+-- What versions and transitions are completed from when their deals are solved, as digests: rates, the calendar, the
+-- mass changes, which are groups of many deals, and what is left out of the metrics. A change of these touches the deals that have such rows (int_touched_facts).
 with final as (
   select
     'rate' as input,
@@ -24,6 +24,16 @@ with final as (
     changed_in_minute as item_at,
     'is one' as digest
   from {{ ref('int_bulk_changes') }}
+  union all
+  -- who is left out of the metrics: names can come to mean somebody else
+  select
+    'exclusion' as input,
+    concat(rule, '|', member_key) as item,
+    null as item_at,
+    min(written_name) as digest
+  from {{ ref('int_exclusions') }}
+  where member_key is not null
+  group by rule, member_key
 )
 
 select * from final

@@ -52,7 +52,8 @@ final as (
     cast(kept_visit_number as int) as visit_number,
     is_inferred,
     inference_rule,
-    time_precision
+    time_precision,
+    excluded_by
   from sequenced
 )
 

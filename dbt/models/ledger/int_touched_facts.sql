@@ -1,10 +1,10 @@
 {{ config(post_hook='{{ forget_applied() }}') }}
 -- The touched deals, and those whose versions or transitions would be completed in another way than before: by another
--- rate, by another calendar, or because a mass change they were part of has become one or is none any more.
+-- rate, by another calendar, with others left out of the metrics, or because a mass change they were part of has become one or is none any more.
 with applied as (
   select input, item, item_at, digest
   from ({{ applied_inputs() }})
-  where input in ('rate', 'calendar', 'mass change')
+  where input in ('rate', 'calendar', 'mass change', 'exclusion')
 ),
 
 changed as (
@@ -55,7 +55,7 @@ final as (
   union
   select deal_sk, deal_key
   from {{ ref('int_deals') }}
-  where exists (select 1 from changed where input = 'calendar')
+  where exists (select 1 from changed where input in ('calendar', 'exclusion'))
 )
 
 select * from final

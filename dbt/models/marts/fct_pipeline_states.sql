@@ -14,13 +14,12 @@ versions as (
   window deal_line as (partition by versions.deal_key order by versions.version_number)
 ),
 
--- a closed deal belongs to the owner who closed it, whoever inherits the account
-credited as (
+-- a closing counts until the next one
+placed as (
   select
     versions.*,
     min(versions.valid_from_date) over (partition by versions.deal_key) as first_seen_on,
-    max(case when versions.is_closing then versions.valid_from_date end) over deal_so_far as last_closing_on,
-    {{ carried('case when versions.is_closing then versions.owner_key end', 'deal_so_far') }} as closing_owner_key
+    max(case when versions.is_closing then versions.valid_from_date end) over deal_so_far as last_closing_on
   from versions
   window deal_so_far as (
     partition by versions.deal_key
@@ -32,10 +31,9 @@ credited as (
 days as (
   select
     *,
-    case when is_deleted then 'removed' else status end as phase,
-    case when status = 'open' or is_deleted then owner_key else closing_owner_key end as credit_owner_key,
+    case when is_deleted then 'removed' when excluded_by is not null then 'excluded' else status end as phase,
     row_number() over (partition by deal_key order by version_number) as state_number
-  from credited
+  from placed
   where valid_to_date is null or valid_to_date > valid_from_date
 ),
 
@@ -48,9 +46,9 @@ final as (
     coalesce(days.valid_to_date, date '9999-12-31') as valid_to_date,
     days.first_seen_on,
     days.phase,
-    case when days.phase not in ('open', 'removed') then days.last_closing_on end as closed_on,
+    case when days.phase not in ('open', 'removed', 'excluded') then days.last_closing_on end as closed_on,
     case
-      when days.phase in ('open', 'removed') then null
+      when days.phase in ('open', 'removed', 'excluded') then null
       when days.phase = 'won' and context.dates_won = 'close_date' then coalesce(days.close_date, days.last_closing_on)
       when days.phase = 'lost' and context.dates_lost = 'close_date' then coalesce(days.close_date, days.last_closing_on)
       else days.last_closing_on

@@ -40,6 +40,7 @@ final as (
   where versions.status = 'open'
     and versions.status_before = 'open'
     and not versions.is_deleted
+    and versions.excluded_by is null
     and versions.close_date <> versions.close_date_before
 )
 

@@ -38,7 +38,7 @@
 ] %}
 with deals as (
   select * from {{ ref('fct_deals') }}
-  where not is_deleted
+  where not is_deleted and excluded_by is null
 ),
 
 moves as (

@@ -1,7 +1,7 @@
 -- What sales performance counts: where a deal's clock starts, how it ended, and what is too uncertain to measure.
 with deals as (
   select * from {{ ref('fct_deals') }}
-  where not is_deleted
+  where not is_deleted and excluded_by is null
 ),
 
 ended as (

@@ -49,6 +49,7 @@ open_states as (
   left join calendar as close_days on versions.close_date = close_days.date_day
   where versions.status = 'open'
     and not versions.is_deleted
+    and versions.excluded_by is null
     and versions.valid_from_date <= context.as_of
     and (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
 ),

@@ -37,6 +37,7 @@ entries as (
   cross join context
   inner join {{ ref('int_deals') }} as deals on transitions.deal_key = deals.deal_key
   where transitions.transition_number = 1
+    and transitions.excluded_by is null
     and transitions.to_status = 'open'
     and coalesce(transitions.inference_rule, '') <> 'snapshot_first_seen'
   union all
@@ -54,6 +55,7 @@ entries as (
     inner join qualified_stages
       on passed.pipeline_key = qualified_stages.pipeline_key
         and passed.open_stage_order >= qualified_stages.qualified_order
+    where passed.excluded_by is null
     group by passed.deal_key
   ) as firsts
     on transitions.deal_key = firsts.deal_key
@@ -76,6 +78,7 @@ first_evenings as (
     on entries.deal_key = states.deal_key
       and entries.generated_on < states.valid_to_date
   where entries.generated_on is not null
+    and states.phase <> 'excluded'
   group by entries.basis, entries.deal_key, entries.generated_on, entries.known_on
 ),
 

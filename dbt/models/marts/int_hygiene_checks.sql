@@ -15,7 +15,7 @@ deals as (
     *,
     coalesce(won_on, lost_on, closed_on) as ended_on
   from {{ ref('fct_deals') }}
-  where not is_deleted
+  where not is_deleted and excluded_by is null
 ),
 
 -- which fields a source fills at all, in whatever deal

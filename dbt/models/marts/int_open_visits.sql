@@ -1,4 +1,5 @@
--- Visits to open stages as they stood at the end of as_of, of deals that still count: not deleted, not merged away.
+-- Visits to open stages as they stood at the end of as_of, of deals that still count: not deleted, not merged away. What is
+-- left out of the metrics is so by the pipeline of the visit, and by the owner who has or had the deal at its end.
 with context as (
   select
     as_of,
@@ -7,16 +8,29 @@ with context as (
 ),
 
 deals as (
-  select deal_key
+  select
+    deal_key,
+    deal_type,
+    owner_key
   from {{ ref('fct_deals') }}
   where not is_deleted
 ),
 
-visits as (
+numbered as (
   select
     *,
     lead(owner_key) over (partition by deal_key order by visit_seq) as next_owner_key
   from {{ ref('int_stage_visits') }}
+),
+
+visits as (
+  select
+    numbered.*,
+    deals.deal_type,
+    case when numbered.exited_on <= context.as_of then numbered.next_owner_key else deals.owner_key end as last_owner_key
+  from numbered
+  cross join context
+  inner join deals on numbered.deal_key = deals.deal_key
 ),
 
 final as (
@@ -29,7 +43,8 @@ final as (
     visits.stage_rank,
     visits.entered_at,
     visits.entered_on,
-    visits.owner_key,
+    -- an owner who is left out of the metrics hands the visit over to the one who had it in the end
+    case when visits.excluded_by is null then visits.owner_key else visits.last_owner_key end as owner_key,
     visits.is_entry_unknown,
     visits.is_bulk_entry,
     coalesce(visits.exited_on <= context.as_of, false) as is_left,
@@ -55,10 +70,11 @@ final as (
     ) as is_entry_dated
   from visits
   cross join context
-  inner join deals on visits.deal_key = deals.deal_key
   inner join {{ ref('int_source_history') }} as history on visits.source_relation = history.source_relation
+  {{ exclusion_joins('visits.pipeline_key', 'visits.deal_type', 'visits.last_owner_key') }}
   where visits.is_open_stage
     and visits.entered_on <= context.as_of
+    and {{ excluded_by() }} is null
 )
 
 select * from final

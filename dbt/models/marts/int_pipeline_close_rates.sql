@@ -109,7 +109,7 @@ won_deals as (
   inner join {{ ref('dim_owner') }} as owners on deals.credit_owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on deals.pipeline_key = pipelines.pipeline_key
   cross join context
-  where deals.status = 'won' and not deals.is_deleted and deals.won_on <= context.as_of
+  where deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and deals.won_on <= context.as_of
 ),
 
 won_after as (

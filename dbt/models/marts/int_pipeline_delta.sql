@@ -57,6 +57,7 @@ states as (
   left join list_prices on versions.deal_key = list_prices.deal_key
   where versions.status = 'open'
     and not versions.is_deleted
+    and versions.excluded_by is null
     and versions.valid_from_date <= context.as_of
     and (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
 ),

@@ -32,13 +32,22 @@ states as (
   select * from {{ ref('fct_pipeline_states') }}
 ),
 
--- who created a deal is who had it at the end of its first day
+-- who created a deal is who had it at the end of its first day in scope
 creators as (
   select
-    deal_key,
-    owner
+    states.deal_key,
+    states.owner
   from states
-  where state_number = 1
+  inner join (
+    select
+      deal_key,
+      min(state_number) as first_number
+    from states
+    where phase <> 'excluded'
+    group by deal_key
+  ) as firsts
+    on states.deal_key = firsts.deal_key
+      and states.state_number = firsts.first_number
 ),
 
 -- of deleted and merged deals too: they were in somebody's pipeline before

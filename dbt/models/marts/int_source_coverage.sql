@@ -14,7 +14,7 @@ deals as (
   from {{ ref('fct_deals') }} as deals
   inner join {{ ref('int_deal_outcomes') }} as outcomes on deals.deal_key = outcomes.deal_key
   inner join {{ ref('dim_owner') }} as owners on deals.credit_owner_key = owners.owner_key
-  where not deals.is_deleted
+  where not deals.is_deleted and deals.excluded_by is null
 ),
 
 products as (

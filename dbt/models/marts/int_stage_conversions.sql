@@ -10,7 +10,8 @@ deals as (
     deal_key,
     pipeline_key,
     status,
-    coalesce(won_on, lost_on) as decided_on
+    coalesce(won_on, lost_on) as decided_on,
+    excluded_by
   from {{ ref('fct_deals') }}
   where not is_deleted
 ),
@@ -124,6 +125,7 @@ closed as (
       and reach.pipeline_key = deals.pipeline_key
   where deals.status in ('won', 'lost')
     and deals.decided_on <= context.as_of
+    and deals.excluded_by is null
 ),
 
 closed_by_period as (

@@ -18,6 +18,7 @@ wins as (
   from {{ ref('int_stage_visits') }} as visits
   cross join context
   where visits.stage_status = 'won'
+    and visits.excluded_by is null
     and visits.entered_on <= context.as_of
     and not visits.is_bulk_entry
 ),

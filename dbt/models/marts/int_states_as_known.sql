@@ -25,8 +25,8 @@ final as (
     deal_key,
     as_was_from as known_from,
     coalesce(as_was_to, date '9999-12-31') as known_to,
-    case when is_deleted then 'removed' else status end as phase,
-    case when not is_deleted then closed_on end as closed_on,
+    case when is_deleted then 'removed' when excluded_by is not null then 'excluded' else status end as phase,
+    case when not is_deleted and excluded_by is null then closed_on end as closed_on,
     amount_native,
     currency,
     close_date

@@ -28,6 +28,7 @@ at_stake as (
   left join {{ ref('int_comparison_windows') }} as windows on deals.source_relation = windows.source_relation
   where deals.status = 'lost'
     and not deals.is_deleted
+    and deals.excluded_by is null
     and deals.closed_on between coalesce(windows.recent_from, deals.closed_on) and coalesce(windows.recent_to, deals.closed_on)
   union all
   select
@@ -39,6 +40,7 @@ at_stake as (
   from {{ ref('fct_deals') }}
   where status = 'open'
     and not is_deleted
+    and excluded_by is null
 ),
 
 stakes as (

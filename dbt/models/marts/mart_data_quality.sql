@@ -135,6 +135,25 @@ snapshot_rules as (
   from {{ ref('int_snapshot_findings') }}
 ),
 
+exclusion_rules as (
+  select
+    '(all)' as source_relation,
+    rule_name,
+    subject,
+    severity,
+    status,
+    deals_affected,
+    deals_checked,
+    cast(null as bigint) as rows_affected,
+    cast(null as bigint) as rows_checked,
+    {{ safe_rate('deals_affected', 'deals_checked') }} as share,
+    sample_ids,
+    message,
+    remedy,
+    cast(null as {{ dbt.type_string() }}) as line_to_paste
+  from {{ ref('int_exclusion_findings') }}
+),
+
 history_rules as (
   select
     source_relation,
@@ -184,6 +203,8 @@ final as (
     select * from file_rules
     union all
     select * from snapshot_rules
+    union all
+    select * from exclusion_rules
     union all
     select * from history_rules
   ) as findings

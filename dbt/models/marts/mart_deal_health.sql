@@ -101,7 +101,7 @@ worded as (
 usual as (
   select {{ quantile('cast(amount_base as double)', 0.5) }} as median_amount
   from {{ ref('fct_deals') }}
-  where status = 'open' and not is_deleted
+  where status = 'open' and not is_deleted and excluded_by is null
 ),
 
 joined as (

@@ -53,7 +53,7 @@ open_deals as (
   inner join {{ ref('dim_owner') }} as owners on deals.owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on deals.pipeline_key = pipelines.pipeline_key
   left join stage_chances on deals.stage_key = stage_chances.stage_key
-  where deals.status = 'open' and not deals.is_deleted
+  where deals.status = 'open' and not deals.is_deleted and deals.excluded_by is null
 ),
 
 won_deals as (
@@ -69,7 +69,7 @@ won_deals as (
   inner join targets on deals.won_on between targets.period_start and targets.period_end
   inner join {{ ref('dim_owner') }} as owners on deals.credit_owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on deals.pipeline_key = pipelines.pipeline_key
-  where deals.status = 'won' and not deals.is_deleted and deals.won_on <= context.as_of
+  where deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and deals.won_on <= context.as_of
 ),
 
 parts as (

@@ -83,7 +83,7 @@ won_now as (
     deals.amount_base as amount
   from freezes
   inner join {{ ref('fct_deals') }} as deals on deals.won_on between freezes.period_start and freezes.period_end
-  where deals.status = 'won' and not deals.is_deleted and freezes.is_frozen
+  where deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and freezes.is_frozen
 ),
 
 generated as (

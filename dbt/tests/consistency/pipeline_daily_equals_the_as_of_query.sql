@@ -49,7 +49,7 @@ open_deals as (
     on versions.currency = fx_rates.currency
       and fx_rates.valid_from_date <= days.date_day
       and fx_rates.valid_to_date > days.date_day
-  where versions.status = 'open' and not versions.is_deleted
+  where versions.status = 'open' and not versions.is_deleted and versions.excluded_by is null
 ),
 
 expected as (

@@ -7,7 +7,7 @@ with deals as (
     count(case when deals.status = 'lost' and deals.lost_on <= deals.as_of then 1 end) as deals_lost,
     sum(case when deals.status = 'won' and deals.won_on <= deals.as_of then deals.amount_base end) as won_amount
   from {{ ref('fct_deals') }} as deals
-  where not deals.is_deleted
+  where not deals.is_deleted and deals.excluded_by is null
 ),
 
 performance as (

@@ -18,6 +18,7 @@ moves as (
     and not moves.is_transient
     and not moves.is_bulk_change
     and not deals.is_deleted
+    and moves.excluded_by is null
   group by moves.fiscal_quarter, moves.from_stage_key
 ),
 

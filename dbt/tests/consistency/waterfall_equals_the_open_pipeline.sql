@@ -42,6 +42,7 @@ as_of_query as (
       and waterfall.through_day < fx_rates.valid_to_date
   where versions.status = 'open'
     and not versions.is_deleted
+    and versions.excluded_by is null
     and (waterfall.scope = 'rolling' or versions.close_date between waterfall.period_start and waterfall.period_end)
   group by waterfall.scope, waterfall.period_type, waterfall.period
 )
