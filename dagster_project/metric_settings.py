@@ -58,7 +58,7 @@ class Pace(Section):
 
 
 class Segments(Section):
-    """`region_from`: None takes the deal's own region, else its owner's."""
+    """`region_from`: None takes the deal's own region, else its owner's, else its account's."""
 
     region_from: Literal["owner", "deal", "account"] | None = None
 

@@ -19,7 +19,6 @@ from dagster_project.yaml_document import (
 _LATER_METRICS = (
     "amount_measure",
     "coverage.exclude_dead",
-    "segments",
     "cycle.statistic",
     "win_rate.population",
     "win_rate.no_decision",

@@ -50,6 +50,7 @@ COLUMNS = {
     "pace_stalled": "double",
     "pace_dead": "double",
     "activity_days": "int",
+    "segments_region_from": "varchar",
     "definition_version": "varchar",
     "settings_json": "varchar",
     "data_as_of_warning": "varchar",
@@ -132,6 +133,7 @@ def run_context_row(
         "pace_stalled": metrics.pace.stalled,
         "pace_dead": metrics.pace.dead,
         "activity_days": metrics.activity_days,
+        "segments_region_from": metrics.segments.region_from,
         "definition_version": metrics.definition_version,
         "settings_json": json.dumps(
             {

@@ -1,5 +1,5 @@
-{# What metrics.exclude leaves out. A state is judged by its own pipeline and owner, so a deal can leave the scope and come
-   back; a type of deal holds for its whole life. #}
+{# Which deals metrics count, and in which region. What metrics.exclude leaves out is judged state by state, by the state's
+   own pipeline and owner, so a deal can leave the scope and come back; a type of deal holds for its whole life. #}
 
 {# The setting that leaves a state out, such as "pipelines: Renewals"; null in scope. Needs exclusion_joins. #}
 {% macro excluded_by() -%}
@@ -25,4 +25,14 @@ left join (
 {# Types of deal are compared as written, but for case and outer blanks. #}
 {% macro deal_type_key(deal_type) -%}
 coalesce(nullif(lower(trim({{ deal_type }})), ''), '(none)')
+{%- endmacro %}
+
+{# The region of a deal by the setting segments.region_from; without it the deal's own, else its owner's, else its account's. #}
+{% macro region_of(region_from, deal_region, owner_region, account_region) -%}
+case {{ region_from }}
+  when 'deal' then {{ deal_region }}
+  when 'owner' then {{ owner_region }}
+  when 'account' then {{ account_region }}
+  else coalesce({{ deal_region }}, {{ owner_region }}, {{ account_region }})
+end
 {%- endmacro %}

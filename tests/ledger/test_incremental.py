@@ -1,15 +1,25 @@
 """Incremental equals full refresh: the ledger of replaced rows is, each night, the ledger built whole."""
 
+import json
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
 import pytest
 
+from tests.ledger.book import Settings
 from tests.ledger.nights_bench import Killed, Night, NightsBench, compile_nights
 from tests.ledger.random_nights import random_nights
 
 COMMON_NIGHTS_TOUCH = 0.6
+
+
+@dataclass(frozen=True)
+class ScopedSettings(Settings):
+    """Settings with the lists of metrics.exclude."""
+
+    settings_json: str = json.dumps({"metrics": {"exclude": {"pipelines": ["REN"], "owners": ["Zed"]}}})
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +77,33 @@ def test_a_night_killed_anywhere_leaves_nothing_to_the_next_night(nights_bench: 
         nights_bench.build_nightly()
         nights_bench.build_whole()
         assert not nights_bench.differences(), f"after a kill: {killed.news}"
+
+
+def test_what_is_left_out_of_the_metrics_changes_without_a_rebuild_that_is_asked_for(
+    nights_bench: NightsBench,
+) -> None:
+    """By the settings first; then nothing but the name of an owner comes to be the one that is left out."""
+    (first,) = random_nights(seed=6, count=1)
+    scoped = replace(first, book=replace(first.book, settings=ScopedSettings()))
+    owners = sorted({change.owner for change in first.book.changes if change.owner})
+    named = [("crm", owner, f"{owner}'s name", *[None] * 6, True) for owner in owners]
+    renamed = [("crm", owners[0], "zed", *[None] * 6, True), *named[1:]]
+    nights = [
+        replace(night, staged=night.staged | {"stg_owners": rows})
+        for night, rows in ((first, named), (scoped, named), (scoped, renamed), (scoped, renamed))
+    ]
+    told = "select excluded_by, count(*) from nightly.ledger.fct_deal_versions group by 1 order by 1"
+    found = []
+    nights_bench.forget_everything()
+    for night in nights:
+        nights_bench.deliver(night)
+        nights_bench.build_nightly()
+        nights_bench.build_whole()
+        assert not nights_bench.differences()
+        rules = [rule for rule, _ in nights_bench.rows(told)]
+        found.append((rules, nights_bench.reasons_to_rebuild(), nights_bench.touched() > 0))
+    assert found[1:] == [
+        (["pipelines: REN", None], ["changed: settings"], True),
+        (["owners: Zed", "pipelines: REN", None], [], True),
+        (["owners: Zed", "pipelines: REN", None], [], False),
+    ]

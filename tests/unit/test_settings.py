@@ -135,7 +135,10 @@ def test_an_error_names_line_fault_and_remedy(
         ("metrics: {activity_days: 0}", 15, "at least 1"),
         ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
         ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
-        ("metrics: {exclude: {owners: [u1]}}", 15, "no metric of this version uses"),
+        ("metrics: {segments: {region_from: acount}}", 15, "did you mean 'account'"),
+        ("metrics: {exclude: {owner: [u1]}}", 15, "did you mean 'owners'"),
+        ("metrics: {exclude: {owners: u1}}", 15, "must be a list"),
+        ("metrics:\n  exclude:\n    pipelines:\n      - ''", 18, "the name is empty; write a name or an id"),
         ("metrics: {coverage: {exclude_dead: true}}", 15, "no metric of this version uses"),
         ("metrics: {coverage: {scope: qualified}}", 15, "needs metrics.qualified_stage"),
         ("metrics:\n  win_rate: {no_decision: excluded}", 16, "no metric of this version uses"),
@@ -227,3 +230,8 @@ def test_own_words_for_the_status_name_an_outcome(tmp_path: Path) -> None:
 def test_a_step_gets_its_share_of_the_memory_in_the_same_unit(tmp_path: Path, limit: str, share: str) -> None:
     settings = load(tmp_path, GOOD + f"memory_limit: {limit}\n")
     assert settings.memory_share(0.4) == share
+
+
+def test_what_is_left_out_of_the_metrics_may_be_named_by_a_number(tmp_path: Path) -> None:
+    exclude = load(tmp_path, GOOD + "metrics: {exclude: {pipelines: [7, ' Partner ']}}\n").metrics.exclude
+    assert exclude.pipelines == ("7", "Partner")

@@ -15,7 +15,7 @@ final as (
     owners.owner,
     accounts.account,
     products.product,
-    coalesce(deals.region, owners.region, accounts.region) as region,
+    {{ region_of('context.segments_region_from', 'deals.region', 'owners.region', 'accounts.region') }} as region,
     deals.lead_source,
     deals.deal_type,
     deals.created_at,
@@ -30,6 +30,7 @@ final as (
     newest.merged_into_deal_id,
     deals.deal_url
   from newest
+  cross join {{ ref('stg_run_context') }} as context
   inner join {{ ref('int_deals') }} as deals on newest.deal_key = deals.deal_key
   left join {{ ref('fct_deals') }} as snapshot on newest.deal_key = snapshot.deal_key
   left join {{ ref('dim_pipeline') }} as pipelines on newest.pipeline_key = pipelines.pipeline_key

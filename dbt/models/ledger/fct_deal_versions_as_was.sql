@@ -1,4 +1,4 @@
-{{ config(materialized='by_touched_deal', touched_by='int_touched_facts', deal_column='deal_key') }}
+{{ config(materialized='by_touched_deal', deal_column='deal_key') }}
 -- What was known when, for deals with late changes only. A row of the time line is visible from the day it was known, and
 -- not before its own day; each field shows the newest by its own time of the rows visible so far (running maxima).
 {%- set fields = ['pipeline_id', 'stage_id', 'status', 'amount_native', 'currency', 'close_date', 'owner_id', 'forecast_category', 'probability', 'removed_reason'] %}
@@ -8,9 +8,8 @@ with late_deals as (
     deals.deal_key,
     deals.source_relation,
     deals.deal_id,
-    deals.merged_into_deal_id,
-    deals.deal_type
-  from {{ touched_rows(ref('int_deals'), ref('int_touched_facts')) }} as deals
+    deals.merged_into_deal_id
+  from {{ touched_rows(ref('int_deals'), ref('int_touched_deals')) }} as deals
   inner join (
     select deal_key
     from {{ ref('fct_deal_versions') }}
@@ -126,61 +125,35 @@ completed as (
   inner join starts on stated.deal_sk = starts.deal_sk
 ),
 
-keyed as (
+final as (
   select
-    completed.*,
     late_deals.deal_key,
     late_deals.source_relation,
     late_deals.deal_id,
-    late_deals.merged_into_deal_id,
-    late_deals.deal_type,
+    cast(completed.as_was_number as int) as as_was_number,
+    completed.visible_on as as_was_from,
+    completed.next_visible_on as as_was_to,
+    completed.pipeline_id,
+    completed.stage_id,
     {{ hash_key(['late_deals.source_relation', 'completed.pipeline_id']) }} as pipeline_key,
+    {{ hash_key(['late_deals.source_relation', 'completed.pipeline_id', 'completed.stage_id']) }} as stage_key,
     case
       when completed.known_owner_id is null then {{ none_key() }}
       else {{ hash_key(['late_deals.source_relation', 'completed.known_owner_id']) }}
-    end as owner_key
+    end as owner_key,
+    completed.known_owner_id as owner_id,
+    completed.status,
+    case when completed.status <> 'open' then completed.state_since end as closed_on,
+    completed.known_amount_native as amount_native,
+    completed.known_currency as currency,
+    completed.known_close_date as close_date,
+    completed.forecast_category,
+    completed.probability,
+    completed.removed_reason is not null as is_deleted,
+    completed.removed_reason as deleted_reason,
+    case when completed.removed_reason = 'merged' then late_deals.merged_into_deal_id end as merged_into_deal_id
   from completed
   inner join late_deals on completed.deal_sk = late_deals.deal_sk
-),
-
--- a closed deal belongs to the owner it had when the closing was first known
-credited as (
-  select
-    *,
-    case
-      when status = 'open' or removed_reason is not null then owner_key
-      else first_value(owner_key) over (partition by deal_sk, status, state_since order by as_was_number)
-    end as credit_owner_key
-  from keyed
-),
-
-final as (
-  select
-    credited.deal_key,
-    credited.source_relation,
-    credited.deal_id,
-    cast(credited.as_was_number as int) as as_was_number,
-    credited.visible_on as as_was_from,
-    credited.next_visible_on as as_was_to,
-    credited.pipeline_id,
-    credited.stage_id,
-    credited.pipeline_key,
-    {{ hash_key(['credited.source_relation', 'credited.pipeline_id', 'credited.stage_id']) }} as stage_key,
-    credited.owner_key,
-    credited.known_owner_id as owner_id,
-    credited.status,
-    case when credited.status <> 'open' then credited.state_since end as closed_on,
-    credited.known_amount_native as amount_native,
-    credited.known_currency as currency,
-    credited.known_close_date as close_date,
-    credited.forecast_category,
-    credited.probability,
-    credited.removed_reason is not null as is_deleted,
-    credited.removed_reason as deleted_reason,
-    case when credited.removed_reason = 'merged' then credited.merged_into_deal_id end as merged_into_deal_id,
-    {{ excluded_by() }} as excluded_by
-  from credited
-  {{ exclusion_joins('credited.pipeline_key', 'credited.deal_type', 'credited.credit_owner_key') }}
 )
 
 select * from final

@@ -126,6 +126,7 @@ joined as (
     context.as_of,
     context.dates_won,
     context.dates_lost,
+    context.segments_region_from,
     context.cycle_from,
     context.qualified_stage
   from versions
@@ -208,7 +209,7 @@ final as (
     dated.account_key,
     dated.product_key,
     coalesce(accounts.industry, '(none)') as industry,
-    coalesce(dated.deal_region, owners.region, accounts.region, '(none)') as region,
+    coalesce({{ region_of('dated.segments_region_from', 'dated.deal_region', 'owners.region', 'accounts.region') }}, '(none)') as region,
     coalesce(dated.deal_country, accounts.country, '(none)') as country,
     coalesce(dated.lead_source, '(none)') as lead_source,
     coalesce(dated.deal_type, '(none)') as deal_type,

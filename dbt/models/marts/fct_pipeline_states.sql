@@ -62,7 +62,7 @@ final as (
     owners.team,
     days.pipeline_key,
     pipelines.pipeline,
-    coalesce(deals.region, owners.region, accounts.region, '(none)') as region
+    coalesce({{ region_of('context.segments_region_from', 'deals.region', 'owners.region', 'accounts.region') }}, '(none)') as region
   from days
   cross join context
   inner join {{ ref('int_deals') }} as deals on days.deal_key = deals.deal_key

@@ -22,13 +22,14 @@ final as (
     owners.owner,
     owners.team,
     pipelines.pipeline,
-    coalesce(deals.region, owners.region, accounts.region, '(none)') as region,
+    coalesce({{ region_of('context.segments_region_from', 'deals.region', 'owners.region', 'accounts.region') }}, '(none)') as region,
     versions.close_date_before,
     versions.close_date,
     {{ days_between('versions.close_date_before', 'versions.close_date') }} as moved_days,
     coalesce(new_days.month_start_on > old_days.month_start_on, false) as is_month_push,
     coalesce(new_days.quarter_start_on > old_days.quarter_start_on, false) as is_quarter_push
   from versions
+  cross join context
   inner join {{ ref('int_deals') }} as deals on versions.deal_key = deals.deal_key
   inner join {{ ref('dim_owner') }} as owners on versions.owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on versions.pipeline_key = pipelines.pipeline_key

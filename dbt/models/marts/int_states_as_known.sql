@@ -7,6 +7,27 @@ with late as (
   group by deal_key
 ),
 
+-- a closed deal belongs to the owner it had when the closing was first known
+told as (
+  select
+    as_was.*,
+    deals.deal_type,
+    case
+      when as_was.status = 'open' or as_was.is_deleted then as_was.owner_key
+      else first_value(as_was.owner_key) over (partition by as_was.deal_key, as_was.status, as_was.closed_on order by as_was.as_was_number)
+    end as credit_owner_key
+  from {{ ref('fct_deal_versions_as_was') }} as as_was
+  inner join {{ ref('int_deals') }} as deals on as_was.deal_key = deals.deal_key
+),
+
+judged as (
+  select
+    told.*,
+    case when told.is_deleted then 'removed' when {{ excluded_by() }} is not null then 'excluded' else told.status end as phase
+  from told
+  {{ exclusion_joins('told.pipeline_key', 'told.deal_type', 'told.credit_owner_key') }}
+),
+
 final as (
   select
     states.deal_key,
@@ -25,12 +46,12 @@ final as (
     deal_key,
     as_was_from as known_from,
     coalesce(as_was_to, date '9999-12-31') as known_to,
-    case when is_deleted then 'removed' when excluded_by is not null then 'excluded' else status end as phase,
-    case when not is_deleted and excluded_by is null then closed_on end as closed_on,
+    phase,
+    case when phase not in ('removed', 'excluded') then closed_on end as closed_on,
     amount_native,
     currency,
     close_date
-  from {{ ref('fct_deal_versions_as_was') }}
+  from judged
 )
 
 select * from final

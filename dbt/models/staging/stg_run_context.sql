@@ -43,6 +43,7 @@ final as (
     runs.pace_stalled,
     runs.pace_dead,
     runs.activity_days,
+    runs.segments_region_from,
     runs.definition_version,
     runs.settings_json,
     runs.data_as_of_warning
