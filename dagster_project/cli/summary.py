@@ -40,6 +40,7 @@ def summary_lines(settings: Settings) -> list[str]:
             *won_this_quarter(connection, settings.business.currency, as_of),
             *forecast(connection, settings.business.currency, as_of),
             *slowest_stage(connection),
+            *left_out(connection),
             *what_the_data_cannot_tell(connection),
             *what_to_clean(connection),
             *what_next(settings),
@@ -163,6 +164,25 @@ def slowest_stage(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     yield fact("", f"from {visits:,} visits; the {row['visits_open']:,} that still last are counted in")
 
 
+def left_out(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """Deals that metrics.exclude keeps out of all of this, and its names that mean nobody."""
+    rows = many(
+        connection,
+        "select rule, subject, deals_affected, deals_checked, message from mart_data_quality "
+        "where rule in ('excluded_from_metrics', 'excluded_name_unknown') order by rule, subject",
+    )
+    known = [row for row in rows if row["rule"] == "excluded_from_metrics"]
+    title = "Left out"
+    if known:
+        total = sum(row["deals_affected"] for row in known)
+        names = ", ".join(f"{row['subject']} ({row['deals_affected']:,})" for row in known)
+        yield fact(title, f"{total:,} of {deals(known[0]['deals_checked'])} are in no figure here: {names}")
+        title = ""
+    for row in rows[len(known) :]:
+        yield fact(title, row["message"])
+        title = ""
+
+
 def what_the_data_cannot_tell(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """Metrics that no report may use, each with its reason."""
     rows = many(
@@ -192,7 +212,7 @@ def what_to_clean(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     rows = many(
         connection,
         "select message, line_to_paste from mart_data_quality where status <> 'ok' "
-        "and severity in ('warning', 'error') "
+        "and severity in ('warning', 'error') and rule <> 'excluded_name_unknown' "
         "order by severity, coalesce(deals_affected, 0) desc, rule limit 3",
     )
     for place, row in enumerate(rows):

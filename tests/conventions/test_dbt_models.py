@@ -20,6 +20,13 @@ NOT_PORTABLE = re.compile(
     r"asof|exclude|list_aggregate|merge\s+into)\b|ignore\s+nulls",
     re.IGNORECASE,
 )
+# The tables that hold all deals, and the marts' models that need not ask which of them count.
+ALL_DEALS = re.compile(r"ref\('(fct_deals|fct_deal_versions|fct_stage_transitions|int_stage_visits)'\)")
+COUNTED_BY_ANOTHER = {
+    "int_lost_deals": "int_deal_outcomes",
+    "int_periods": "the days that the data reach, whoever counts",
+    "int_source_history": "what a source has told since when, whoever counts",
+}
 NIGHTLY_INPUT = re.compile(r"\bvar\s*\(")
 
 
@@ -81,6 +88,14 @@ def test_every_column_of_a_model_has_a_contract_type(path: Path) -> None:
         if not re.fullmatch(types, str(column.get("data_type")))
     }
     assert not wrong
+
+
+def test_every_mart_asks_which_deals_metrics_exclude_leaves_out() -> None:
+    marts = [path for path in MODELS if path.parent.name == "marts"]
+    readers = {path.stem: path.read_text(encoding="utf-8") for path in marts}
+    readers = {name: text for name, text in readers.items() if ALL_DEALS.search(text)}
+    assert len(readers) > 15
+    assert {name for name, text in readers.items() if "excluded" not in text} == set(COUNTED_BY_ANOTHER)
 
 
 def test_every_described_model_exists() -> None:

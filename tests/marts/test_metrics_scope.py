@@ -1,4 +1,4 @@
-"""What metrics.exclude leaves out, worked out by hand: a state is in scope or not by its own pipeline and owner.
+"""What metrics.exclude leaves out, worked out by hand: each state is judged by its own pipeline and owner.
 
 n: Ann's, 100, open from 10 January, won on 10 March.
 m: Ann's, 300, open from 20 January; into the pipeline ren on 10 February; open.
@@ -214,8 +214,8 @@ def test_visits_count_by_the_pipeline_they_were_in_and_the_owner_at_their_end(sc
     """m's visit to lead is left by a move to another pipeline; h's began with Eve and is Ann's."""
     told = scoped.query(
         "select deal_id, owner, exit_type from marts.int_open_visits "
-        "join ledger.fct_deals using (deal_key) join ledger.dim_owner on int_open_visits.owner_key = dim_owner.owner_key "
-        "order by deal_id"
+        "join ledger.fct_deals using (deal_key) "
+        "join ledger.dim_owner on int_open_visits.owner_key = dim_owner.owner_key order by deal_id"
     )
     assert told == [
         ("b", "Ann", None),
@@ -283,7 +283,8 @@ def test_deals_left_out_by_their_type_are_as_if_they_had_never_been_delivered(
     # deals without a record keep their type to themselves, so they get one that says nothing else
     ids = {change.deal_id for change in book.changes}
     silent = tuple(
-        Record(deal_id, stage=None, pipeline=None, deal_type="Partner") for deal_id in sorted((ids & gone) - told)
+        Record(deal_id, stage=None, pipeline=None, deal_type="Partner")
+        for deal_id in sorted((ids & gone) - told)
     )
     settings = MartSettings(time_zone=book.settings.time_zone)
     exclude = json.dumps({"metrics": {"exclude": {"deal_types": ["partner"]}}})

@@ -1,6 +1,7 @@
 """Whose region a deal's region is, by segments.region_from.
 
-q: 100, of the North, for Acme (DACH); Ann's (EU) from 10 January, Bob's (US) from 10 February, pushed on 12 February.
+q: 100, of the North, for Acme (DACH); Ann's (EU) from 10 January, Bob's (US) from 10 February, who
+   pushed it on 12 February.
 p: 10, of no region and no account; Ann's from 11 January.
 """
 
@@ -64,26 +65,27 @@ def build(bench: WaterfallBench, region_from: str | None) -> LedgerTables:
 
 
 @pytest.mark.parametrize(
-    ("region_from", "newest", "pushed_in", "february"),
+    ("region_from", "newest", "february"),
     [
         # start, transferred out, transferred in, end
-        (None, {"q": "North", "p": "EU"}, "North", {"North": (100, 0, 0, 100), "EU": (10, 0, 0, 10)}),
-        ("deal", {"q": "North", "p": "(none)"}, "North", {"North": (100, 0, 0, 100), "(none)": (10, 0, 0, 10)}),
-        ("owner", {"q": "US", "p": "EU"}, "US", {"EU": (110, -100, 0, 10), "US": (0, 0, 100, 100)}),
-        ("account", {"q": "DACH", "p": "(none)"}, "DACH", {"DACH": (100, 0, 0, 100), "(none)": (10, 0, 0, 10)}),
+        (None, ("EU", "North"), {"North": (100, 0, 0, 100), "EU": (10, 0, 0, 10)}),
+        ("deal", ("(none)", "North"), {"North": (100, 0, 0, 100), "(none)": (10, 0, 0, 10)}),
+        ("owner", ("EU", "US"), {"EU": (110, -100, 0, 10), "US": (0, 0, 100, 100)}),
+        ("account", ("(none)", "DACH"), {"DACH": (100, 0, 0, 100), "(none)": (10, 0, 0, 10)}),
     ],
-)  # fmt: skip
+)
 def test_the_region_is_the_one_that_the_setting_asks_for(
     waterfall_bench: WaterfallBench,
     region_from: str | None,
-    newest: dict[str, str],
-    pushed_in: str,
+    newest: tuple[str, str],
     february: dict[str, tuple[int, ...]],
 ) -> None:
     tables = build(waterfall_bench, region_from)
-    assert dict(tables.rows("fct_deals", "deal_id", "region")) == newest
-    assert dict(tables.rows("dim_deal", "deal_id", "coalesce(region, '(none)')")) == newest
-    assert tables.rows("marts.int_close_date_changes", "region") == [(pushed_in,)]
+    by_deal = list(zip(("p", "q"), newest, strict=True))
+    assert tables.rows("fct_deals", "deal_id", "region") == by_deal
+    assert tables.rows("dim_deal", "deal_id", "coalesce(region, '(none)')") == by_deal
+    # q was pushed by Bob
+    assert tables.rows("marts.int_close_date_changes", "region") == [newest[1:]]
     told = tables.rows(
         "marts.mart_pipeline_waterfall",
         *("segment", "start_amount", "transferred_out_amount", "transferred_in_amount", "end_amount"),

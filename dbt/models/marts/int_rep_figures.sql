@@ -35,19 +35,10 @@ states as (
 -- who created a deal is who had it at the end of its first day in scope
 creators as (
   select
-    states.deal_key,
-    states.owner
+    deal_key,
+    {{ first_value_by('owner', ['state_number'], "phase <> 'excluded'") }} as owner
   from states
-  inner join (
-    select
-      deal_key,
-      min(state_number) as first_number
-    from states
-    where phase <> 'excluded'
-    group by deal_key
-  ) as firsts
-    on states.deal_key = firsts.deal_key
-      and states.state_number = firsts.first_number
+  group by deal_key
 ),
 
 -- of deleted and merged deals too: they were in somebody's pipeline before
