@@ -23,6 +23,8 @@ CONNECTORS: dict[str, str] = {
 # Fields of a deal that a property of the CRM's users can feed (`fields:`).
 OWN_FIELDS: tuple[str, ...] = (
     "amount",
+    "arr",
+    "tcv",
     "region",
     "country",
     "product",
@@ -33,6 +35,14 @@ OWN_FIELDS: tuple[str, ...] = (
     "competitor",
     "next_step",
 )
+
+
+# Type of source → measure of the amount → the vendor's own property; others are named under `fields:`.
+MEASURE_PROPERTIES: dict[str, dict[str, str]] = {
+    "hubspot": {"arr": "hs_arr", "tcv": "hs_tcv"},
+    "pipedrive": {"arr": "arr"},
+    "salesforce": {},
+}
 
 
 class DailyBudget(Section):

@@ -26,6 +26,9 @@ class Entity:
     key: tuple[str, ...] = ()
 
 
+# The money fields of a deal; `metrics.amount_measure` chooses the one that is the amount.
+AMOUNT_MEASURES: tuple[str, ...] = ("amount", "arr", "tcv")
+
 _DEALS = Entity(
     "deals",
     {
@@ -35,6 +38,8 @@ _DEALS = Entity(
         "stage": "text",
         "status": "status",
         "amount": "decimal",
+        "arr": "decimal",
+        "tcv": "decimal",
         "currency": "text",
         "created_at": "instant",
         "close_date": "date",
@@ -72,6 +77,8 @@ _STAGE_HISTORY = Entity(
         "pipeline": "text",
         "from_pipeline": "text",
         "amount": "decimal",
+        "arr": "decimal",
+        "tcv": "decimal",
         "currency": "text",
         "close_date": "date",
         "owner": "text",
@@ -199,6 +206,8 @@ HISTORY_FIELDS: tuple[str, ...] = (
     "stage",
     "pipeline",
     "amount",
+    "arr",
+    "tcv",
     "currency",
     "close_date",
     "owner",

@@ -3,11 +3,15 @@
 import hashlib
 import json
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dagster_project.setting_types import Name, Section, Share
+
+
+def _small(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 class WinRate(Section):
@@ -82,7 +86,7 @@ class Metrics(Section):
     bulk_deals: int = Field(100, ge=2)
     grace_business_days: int = Field(3, ge=0)
     activity_days: int = Field(14, ge=1)
-    amount_measure: Literal["amount", "arr", "tcv"] = "amount"
+    amount_measure: Annotated[Literal["amount", "arr", "tcv"], BeforeValidator(_small)] = "amount"
     estimate_open_amounts_from_list_price: bool = False
     win_rate: WinRate = WinRate()
     dates: OutcomeDates = OutcomeDates()
@@ -98,6 +102,15 @@ class Metrics(Section):
         if self.coverage.scope == "qualified" and self.qualified_stage is None:
             raise ValueError(
                 "coverage.scope: qualified needs metrics.qualified_stage, the first stage that counts"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _list_prices_are_amounts(self) -> Self:
+        if self.estimate_open_amounts_from_list_price and self.amount_measure != "amount":
+            raise ValueError(
+                f"estimate_open_amounts_from_list_price: a list price is no {self.amount_measure.upper()}; "
+                "remove it, or measure by amount"
             )
         return self
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
 
+from dagster_project.amount_measure import measured
 from dagster_project.api_settings import (
     API_SOURCES,
     CONNECTORS,
@@ -232,7 +233,8 @@ def load_settings(
         document.raise_problems()
         raise
     document.raise_problems()
-    return settings
+    measure = settings.metrics.amount_measure
+    return settings.model_copy(update={"sources": tuple(measured(s, measure) for s in settings.sources)})
 
 
 def _manual_day(text: str, path: Path) -> date:

@@ -5,6 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from dagster_project.amount_measure import add_measure_problems
 from dagster_project.api_settings import API_SOURCES, CONNECTORS, OWN_FIELDS
 from dagster_project.contract import BUSINESS_ENTITIES, FIELD_HISTORY, SOURCE_ENTITIES, Entity
 from dagster_project.yaml_document import (
@@ -17,7 +18,6 @@ from dagster_project.yaml_document import (
 
 # Choices that have a name already and no model reads yet: refused, rather than ignored.
 _LATER_METRICS = (
-    "amount_measure",
     "coverage.exclude_dead",
     "cycle.statistic",
     "win_rate.population",
@@ -66,6 +66,7 @@ def add_configuration_problems(document: YamlDocument) -> None:
             else:
                 _add_mapping_problems(document, ("tables", name), table, BUSINESS_ENTITIES[name])
     _add_later_metrics(document, data.get("metrics"))
+    add_measure_problems(document)
     if isinstance(data.get("publish"), dict) and data["publish"].get("postgres"):
         document.add(
             ("publish", "postgres"), "PostgreSQL as a second target is not in this version; remove it"

@@ -30,6 +30,7 @@ class Move:
     close_date: date | None = None
     is_deleted: bool = False
     currency: str = "EUR"
+    excluded_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                 "currency": move.currency,
                 "amount_base": move.amount if move.currency == "EUR" else None,
                 "close_date": move.close_date,
-                "excluded_by": None,
+                "excluded_by": move.excluded_by,
             }
             versions.append(
                 {

@@ -36,3 +36,8 @@ case {{ region_from }}
   else coalesce({{ deal_region }}, {{ owner_region }}, {{ account_region }})
 end
 {%- endmacro %}
+
+{# The money field of a file's row that is the amount of all metrics (metrics.amount_measure), as text. #}
+{% macro measured_amount(row, amount_measure) -%}
+case {{ amount_measure }} when 'arr' then {{ row }}.arr when 'tcv' then {{ row }}.tcv else {{ row }}.amount end
+{%- endmacro %}

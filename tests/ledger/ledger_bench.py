@@ -43,6 +43,7 @@ CONTEXT_DEFAULTS = {
     "grace_business_days": 3,
     "cycle_from": "created",
     "velocity_basis": "closed",
+    "amount_measure": "amount",
     "estimate_open_amounts": False,
     "coverage_scope": "all",
     "coverage_include_past_due": True,

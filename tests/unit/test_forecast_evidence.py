@@ -297,3 +297,28 @@ def test_an_empty_ledger_has_a_book_of_zeros(tmp_path: Path) -> None:
     book = book_of(tmp_path, [open_deal("future", AS_OF + timedelta(days=1))])
     assert book.open_deals[book.number_of(AS_OF)] == 0
     assert outlook(book, AS_OF, 0).remaining == {}
+
+
+def left_out(deal: Deal, first_move: int = 0) -> Deal:
+    """The deal, left out of the metrics from a move on."""
+    moves = [
+        replace(move, excluded_by="owners: Eve") if place >= first_move else move
+        for place, move in enumerate(deal.moves)
+    ]
+    return Deal(f"{deal.key} out", tuple(moves))
+
+
+def test_deals_left_out_of_the_metrics_are_no_evidence(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = book_of(tmp_path / "plain", BUSINESS)
+    # February is there once more, open until it is won out of scope
+    book = book_of(tmp_path, [*BUSINESS, left_out(MARCH), left_out(NEVER), left_out(FEBRUARY, 1)])
+    february = book.number_of(date(2025, 2, 10))
+    begun = book.number_of(date(2025, 1, 6))
+    more_open = book.open_deals - plain.open_deals
+    assert set(more_open[begun:february]) == {1}
+    assert set(more_open[february:]) == {0}
+    assert (book.amount.won == plain.amount.won).all()
+    assert book.cycles.equals(plain.cycles)
+    for quarter, booked in plain.amount.won_from_open.items():
+        assert (book.amount.won_from_open[quarter] == booked).all()

@@ -135,6 +135,8 @@ def test_an_error_names_line_fault_and_remedy(
         ("metrics: {activity_days: 0}", 15, "at least 1"),
         ("metrics:\n  dates: {won: closedate}", 16, "did you mean 'close_date'"),
         ("metrics:\n  estimate_open_amounts_from_list_price: maybe", 16, "true or false"),
+        ("metrics: {amount_measure: acv}", 15, "did you mean"),
+        ("metrics: {amount_measure: Arr}", 6, "name its column under `deals: columns`: `arr: Header`"),
         ("metrics: {segments: {region_from: acount}}", 15, "did you mean 'account'"),
         ("metrics: {exclude: {owner: [u1]}}", 15, "did you mean 'owners'"),
         ("metrics: {exclude: {owners: u1}}", 15, "must be a list"),
@@ -235,3 +237,45 @@ def test_a_step_gets_its_share_of_the_memory_in_the_same_unit(tmp_path: Path, li
 def test_what_is_left_out_of_the_metrics_may_be_named_by_a_number(tmp_path: Path) -> None:
     exclude = load(tmp_path, GOOD + "metrics: {exclude: {pipelines: [7, ' Partner ']}}\n").metrics.exclude
     assert exclude.pipelines == ("7", "Partner")
+
+
+CRMS = """\
+business: {name: Example Ltd, time_zone: UTC, currency: EUR}
+metrics: {amount_measure: MEASURE}
+sources:
+  - {name: hub, type: hubspot, token: '${TOKEN}'}
+  - {name: pipe, type: pipedrive, token: '${TOKEN}', fields: {amount: Fee, tcv: Total}}
+  - {name: org, type: salesforce, base_url: https://x.my.salesforce.com, client_id: '${TOKEN}',
+     client_secret: '${TOKEN}', fields: {arr: ARR__c, tcv: TCV__c}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("measure", "feeds"),
+    [
+        ("amount", [None, "Fee", None]),
+        ("ARR", ["hs_arr", "arr", "ARR__c"]),
+        ("tcv", ["hs_tcv", "Total", "TCV__c"]),
+    ],
+)
+def test_the_measure_chooses_the_property_that_feeds_the_amount(
+    tmp_path: Path, measure: str, feeds: list[str | None]
+) -> None:
+    settings = load(tmp_path, CRMS.replace("MEASURE", measure), TOKEN="abc")
+    for source, feed in zip(settings.api_sources(), feeds, strict=True):
+        assert source.fields.get("amount") == feed
+        assert feed is None or feed in source.asked["deals"]
+
+
+def test_a_crm_without_the_measure_is_told_how_to_name_it(tmp_path: Path) -> None:
+    text = CRMS.replace("MEASURE", "tcv").replace(", tcv: Total", "").replace(", tcv: TCV__c", "")
+    found = problems(tmp_path, text, TOKEN="abc")
+    assert [line for line, _ in found] == [5, 6]
+    assert all("name the property that holds it: `fields: {tcv: …}`" in words for _, words in found)
+
+
+def test_a_list_price_stands_in_for_no_other_measure(tmp_path: Path) -> None:
+    text = GOOD.replace("amount: Amount", "amount: Amount, arr: ARR")
+    block = "metrics: {amount_measure: arr, estimate_open_amounts_from_list_price: true}\n"
+    ((line, words),) = problems(tmp_path, text + block)
+    assert (line, "a list price is no ARR" in words) == (15, True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from dagster_project.contract import Entity, Kind
+from dagster_project.contract import AMOUNT_MEASURES, Entity, Kind
 from dagster_project.extract.files.casting import DECIMAL_CHOICE, TWO_NUMBERS, Casting
 from dagster_project.extract.files.known_stages import KnownStages
 from dagster_project.extract.files.mapping import ColumnMap
@@ -48,7 +48,10 @@ class FileScratch:
         self._parameters: list[str] = []
         casting.prepare(connection)
         known.create_tables(connection)
-        self.has_codes = {"amount", "currency"} <= entity.fields.keys() and "amount" in columns.columns
+        mapped = (name for name in AMOUNT_MEASURES if name in entity.fields and name in columns.columns)
+        # the money field that tells the currency where no column does
+        self._money_field = next(mapped, "")
+        self.has_codes = "currency" in entity.fields and self._money_field != ""
         self._constants = {field: self._constant(field) for field in columns.constants}
 
     def load_text(self, rows: TextRows, progress: ReadProgress) -> None:
@@ -172,7 +175,7 @@ class FileScratch:
             place = inputs[f"f_{self.share_field}"][0]
             values["is_percent"] = f"coalesce({self._casting.is_percentage(f'r{place}')}, false)"
         if self.has_codes:
-            values["told_currency"] = f"money_code(r{self.columns.columns['amount']})"
+            values["told_currency"] = f"money_code(r{self.columns.columns[self._money_field]})"
             if not self._is_mapped("currency"):
                 values["f_currency"] = values["told_currency"]
         return values
@@ -204,7 +207,7 @@ class FileScratch:
         return f"case {' '.join(branches)} end"
 
     def _currency_problem(self) -> str:
-        index = self.columns.columns["amount"]
+        index = self.columns.columns[self._money_field]
         header = self._parameter(self.columns.headers[index])
         if self._is_mapped("currency"):
             condition = "told_currency <> '?' and told_currency <> upper(coalesce(f_currency, told_currency))"

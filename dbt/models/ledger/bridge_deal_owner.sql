@@ -15,9 +15,11 @@ splits as (
     {{ hash_key(['splits.source_relation', 'coalesce(owners.member_id, splits.owner_id)']) }} as owner_key,
     coalesce(
       splits.share,
-      case when deals.amount_native <> 0 then cast(splits.amount_native / deals.amount_native as decimal(12, 8)) end
+      -- a split's amount is a part of the CRM's amount, and of no other measure
+      case when deals.amount_native <> 0 and coalesce(context.amount_measure, 'amount') = 'amount' then cast(splits.amount_native / deals.amount_native as decimal(12, 8)) end
     ) as share
   from {{ ref('stg_deal_splits') }} as splits
+  cross join {{ ref('stg_run_context') }} as context
   inner join deals
     on splits.source_relation = deals.source_relation
       and splits.deal_id = deals.deal_id

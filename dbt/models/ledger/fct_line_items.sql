@@ -1,9 +1,10 @@
--- Lines of each deal; a residual row carries what the lines leave of the deal's amount, so the sum is the deal.
+-- Lines of each deal; a residual row carries what the lines leave of the deal's amount, so the sum is the deal. Where the
+-- amount is another money field of the deal (amount_measure), each line has the share of it that the line has of all.
 with deals as (
   select * from {{ ref('fct_deals') }}
 ),
 
-lines as (
+told as (
   select
     deals.deal_key,
     deals.source_relation,
@@ -11,16 +12,40 @@ lines as (
     lines.product_id,
     lines.quantity,
     lines.unit_price,
-    lines.amount_native,
+    lines.amount_native as line_amount,
     coalesce(lines.currency, deals.currency) as currency,
-    case
-      when coalesce(lines.currency, deals.currency) = deals.currency and deals.amount_native <> 0
-        then cast(lines.amount_native * (deals.amount_base / deals.amount_native) as decimal(20, 3))
-    end as amount_base
+    coalesce(lines.currency, deals.currency) = deals.currency as is_in_deal_currency,
+    deals.amount_native as deal_amount,
+    deals.amount_base as deal_amount_base,
+    coalesce(context.amount_measure, 'amount') <> 'amount' as is_shared
   from {{ ref('int_line_items') }} as lines
+  cross join {{ ref('stg_run_context') }} as context
   inner join deals
     on lines.source_relation = deals.source_relation
       and lines.deal_id = deals.deal_id
+),
+
+shared as (
+  select
+    *,
+    case
+      when not is_shared then line_amount
+      when is_in_deal_currency then cast(
+          deal_amount * line_amount / nullif(sum(case when is_in_deal_currency then line_amount end) over (partition by deal_key), 0)
+          as decimal(20, 3)
+        )
+    end as amount_native
+  from told
+),
+
+lines as (
+  select
+    *,
+    case
+      when is_in_deal_currency and deal_amount <> 0
+        then cast(amount_native * (deal_amount_base / deal_amount) as decimal(20, 3))
+    end as amount_base
+  from shared
 ),
 
 sums as (

@@ -58,6 +58,31 @@ definitions as (
     false as is_definition
 ),
 
+left_out as (
+  select {{ sorted_list("concat(rule, ': ', written_name)") }} as names
+  from {{ ref('int_exclusions') }}
+),
+
+-- what the settings say of all metrics alike
+scopes as (
+  select
+    nullif(trim(concat(
+      case when left_out.names is not null then concat('Left out are ', left_out.names, '. ') else '' end,
+      case
+        when coalesce(context.amount_measure, 'amount') <> 'amount'
+          then concat('The amount of a deal is its ', upper(context.amount_measure), '. ')
+        else ''
+      end,
+      case
+        when context.segments_region_from is not null
+          then concat('The region of a deal is that of the ', context.segments_region_from, '.')
+        else ''
+      end
+    )), '') as metric_scope
+  from context
+  cross join left_out
+),
+
 final as (
   select
     definitions.metric_name as name,
@@ -69,9 +94,11 @@ final as (
     nullif(definitions.caveats, '') as caveats,
     nullif(definitions.owner, '') as owner,
     cast(definitions.version as int) as version,
+    scopes.metric_scope,
     context.definition_version
   from definitions
   cross join context
+  cross join scopes
   where definitions.is_definition
 )
 

@@ -36,6 +36,7 @@ final as (
     runs.cycle_from,
     runs.velocity_basis,
     cast(runs.win_rate_min_amount as decimal(20, 3)) as win_rate_min_amount,
+    runs.amount_measure,
     runs.estimate_open_amounts,
     runs.coverage_scope,
     runs.coverage_include_past_due,

@@ -1,5 +1,5 @@
 {%- set fields = [
-  'deal_id', 'name', 'pipeline', 'stage', 'status', 'amount', 'currency', 'created_at', 'close_date', 'closed_at',
+  'deal_id', 'name', 'pipeline', 'stage', 'status', 'amount', 'arr', 'tcv', 'currency', 'created_at', 'close_date', 'closed_at',
   'modified_at', 'owner', 'account', 'product', 'region', 'country', 'source', 'deal_type', 'forecast_category',
   'probability', 'lost_reason', 'competitor', 'next_step', 'last_activity_at', 'deal_url', 'deleted_at',
   'merged_into', 'merged_at', 'sha256'
@@ -33,7 +33,7 @@ final as (
     rows_landed.p.pipeline as pipeline_id,
     rows_landed.p.stage as stage_id,
     rows_landed.p.status as status,
-    {{ try_type('rows_landed.p.amount', 'decimal(20, 3)') }} as amount_native,
+    {{ try_type(measured_amount('rows_landed.p', 'context.amount_measure'), 'decimal(20, 3)') }} as amount_native,
     upper(rows_landed.p.currency) as currency,
     {{ try_type('rows_landed.p.created_at', 'timestamp') }} as created_at,
     {{ try_type('rows_landed.p.close_date', 'date') }} as close_date,
@@ -56,6 +56,7 @@ final as (
     rows_landed.p.merged_into as merged_into_deal_id,
     {{ try_type('rows_landed.p.merged_at', 'timestamp') }} as merged_at
   from rows_landed
+  cross join {{ ref('stg_run_context') }} as context
   left join files_read
     on rows_landed.source_relation = files_read.source_relation
       and rows_landed.p.sha256 = files_read.sha256
