@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -36,10 +36,11 @@ class Version:
     team: str
     pipeline: str
     region: str
+    is_excluded: bool = False
 
     @property
     def is_open(self) -> bool:
-        return self.status == "open" and not self.is_deleted
+        return self.status == "open" and not self.is_deleted and not self.is_excluded
 
     def segment(self, segment_type: str) -> str:
         return "all" if segment_type == "total" else getattr(self, segment_type)
@@ -66,7 +67,7 @@ class Deal:
     def closing(self, from_day: date, through_day: date) -> tuple[date, Version] | None:
         """The last closing by through_day, if it came after from_day and still holds at the end."""
         state = self.at(through_day)
-        if state is None or state.status == "open" or state.is_deleted:
+        if state is None or state.status == "open" or state.is_deleted or state.is_excluded:
             return None
         closed = [closing for closing in self.closings if closing[0] <= through_day]
         return closed[-1] if closed and closed[-1][0] > from_day else None
@@ -93,8 +94,8 @@ class Rates:
         return amount * known[-1] if known else ZERO
 
 
-def read_deals(tables: LedgerTables) -> list[Deal]:
-    """All deals of the ledger."""
+def read_deals(tables: LedgerTables, is_left_out: Callable[[str, str], bool] | None = None) -> list[Deal]:
+    """All deals of the ledger; `is_left_out` judges a state by its pipeline and the owner it is credited to."""
     rows = tables.query(
         """
         select v.deal_key, v.valid_from_date, v.status, v.is_deleted, v.amount_native, v.currency,
@@ -108,7 +109,21 @@ def read_deals(tables: LedgerTables) -> list[Deal]:
     deals: dict[str, list[Version]] = defaultdict(list)
     for key, *values in rows:
         deals[key].append(Version(*values))
+    if is_left_out:
+        deals = {key: _judged(versions, is_left_out) for key, versions in deals.items()}
     return [Deal(versions) for versions in deals.values()]
+
+
+def _judged(versions: Sequence[Version], is_left_out: Callable[[str, str], bool]) -> list[Version]:
+    """The versions with their judgement: a closed deal is credited to the owner who closed it."""
+    judged, status, closer = [], "open", ""
+    for version in versions:
+        if version.status not in ("open", status):
+            closer = version.owner
+        status = version.status
+        owner = version.owner if version.status == "open" or version.is_deleted else closer
+        judged.append(replace(version, is_excluded=is_left_out(version.pipeline, owner)))
+    return judged
 
 
 def place(close_date: date | None, start: date, end: date) -> int:
@@ -134,7 +149,7 @@ def add_moves(sums: Sums, deal: Deal, rates: Rates, days: tuple[date, date], win
         slices = {ends[0]}
         if before and before.is_open:
             slices.add(before.segment(segment_type))
-        if after.is_deleted and before:
+        if (after.is_deleted or after.is_excluded) and before:
             slices = {before.segment(segment_type)}
         for segment in slices:
             was_in = bool(before and before.is_open and window(before.close_date) == 0)
@@ -191,6 +206,8 @@ def _way_in(
         return "created"
     if before.is_deleted:
         return "restored"
+    if before.is_excluded:
+        return "transferred_in"
     if before.status != "open":
         return "reopened"
     if before.segment(segment_type) != segment:
@@ -201,6 +218,8 @@ def _way_in(
 def _way_out(before: Version, after: Version, segment_type: str, window: InWindow) -> str:
     if after.is_deleted:
         return "deleted_or_merged"
+    if after.is_excluded:
+        return "transferred_out"
     if after.status != "open":
         return "closed_outside_scope"
     if after.segment(segment_type) != before.segment(segment_type):

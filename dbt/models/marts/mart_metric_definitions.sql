@@ -61,6 +61,7 @@ definitions as (
 left_out as (
   select {{ sorted_list("concat(rule, ': ', written_name)") }} as names
   from {{ ref('int_exclusions') }}
+  where member_key is not null
 ),
 
 -- what the settings say of all metrics alike
