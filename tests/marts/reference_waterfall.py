@@ -95,7 +95,7 @@ class Rates:
 
 
 def read_deals(tables: LedgerTables, is_left_out: Callable[[str, str], bool] | None = None) -> list[Deal]:
-    """All deals of the ledger; `is_left_out` judges a state by its pipeline and the owner it is credited to."""
+    """All deals of the ledger; `is_left_out` judges a state by its pipeline and its credited owner."""
     rows = tables.query(
         """
         select v.deal_key, v.valid_from_date, v.status, v.is_deleted, v.amount_native, v.currency,
