@@ -18,14 +18,8 @@ from dagster_project.yaml_document import (
 # Choices that have a name already and no model reads yet: refused, rather than ignored.
 _LATER_METRICS = (
     "amount_measure",
-    "coverage.exclude_dead",
     "exclude",
     "segments",
-    "cycle.statistic",
-    "win_rate.population",
-    "win_rate.no_decision",
-    "win_rate.disqualified",
-    "win_rate.stale_open_as_lost_after_days",
 )
 # Keys of Settings that the environment fills, not the file.
 _NOT_IN_FILE = ("config_path", "paths", "as_of_is_manual")
