@@ -79,8 +79,9 @@ dead_then as (
     visits.deal_key
   from told
   inner join context on context.coverage_exclude_dead
-  inner join {{ ref('int_open_visits') }} as visits
-    on told.probe_day >= visits.entered_on
+  inner join {{ ref('int_stage_visits') }} as visits
+    on visits.is_open_stage
+      and told.probe_day >= visits.entered_on
       and (visits.exited_on is null or told.probe_day < visits.exited_on)
   inner join {{ ref('int_stage_pace') }} as pace
     on visits.stage_key = pace.stage_key
