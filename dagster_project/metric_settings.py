@@ -44,7 +44,7 @@ class OutcomeDates(Section):
 
 
 class Cycle(Section):
-    """`statistic`: None takes the median as the cycle and divides the velocity by the mean, as the field does."""
+    """`statistic`: None quotes the median as the cycle; velocity divides by the mean, as in the field."""
 
     from_: Literal["created", "stage"] = Field("created", alias="from")
     statistic: Literal["median", "mean"] | None = None

@@ -2,12 +2,12 @@
 
 All deals of 2025Q1 were created on 6 January and spent two days in each stage but for w3 (twenty in lead).
 Won: w1 over quote, w2 and w3 from lead. Lost: c1 over quote to a competitor, n1 over quote without a
-decision, p1 from lead to a competitor, d1 from lead as a duplicate. Open and due on 31 March: s1 in quote since
-8 January, s2 in lead with a call on 20 March, s3 in lead and never touched. Ann has w1, c1 and s1, Bob the
-rest.
+decision, p1 from lead to a competitor, d1 from lead as a duplicate. Open and due on 31 March: s1 in quote
+since 8 January, s2 in lead with a call on 20 March, s3 in lead and never touched. Ann has w1, c1 and s1, Bob
+the rest.
 
-Before: old, so that history is whole; alive, in lead from 20 December, won on 31 December for 9; dead, in lead
-from 1 October for 7, due on 31 December and lost then.
+Before: old, so that history is whole; alive, in lead from 20 December, won on 31 December for 9; dead, in
+lead from 1 October for 7, due on 31 December and lost then.
 """
 
 from __future__ import annotations
@@ -345,7 +345,7 @@ def test_the_cycle_to_quote_is_the_median_unless_the_mean_is_asked_for(built: Ma
 
 
 def test_dead_deals_stand_apart_and_cover_nothing_when_asked_to(built: Mapping[str, Rows]) -> None:
-    """Winners left lead within 2, 2, 11 and 20 days: s2 and s3 have been there for 84. 100 are left to get."""
+    """Winners left lead within 2, 2, 11, 20 days: s2 and s3 have been there for 84. 100 are left to get."""
     columns = "deals_open, open_amount, deals_dead, dead_amount, deals_qualified, pipeline_coverage"
     assert of(built["default"], "mart_pipeline_coverage", columns, **QUARTER) == (3, 64, 2, 14, 1, 0.64)
     assert of(built["without_dead"], "mart_pipeline_coverage", columns, **QUARTER) == (1, 50, 2, 14, 1, 0.5)
