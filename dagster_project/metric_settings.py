@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dagster_project.setting_types import Name, Section, Share
 
@@ -15,11 +15,29 @@ def _small(value: Any) -> Any:
 
 
 class WinRate(Section):
+    """Which deals a win rate counts; `fct_rated_deals` tells the side of each deal and why."""
+
     population: Literal["all", "from_stage"] = "all"
     no_decision: Literal["loss", "excluded"] = "loss"
     disqualified: Literal["excluded", "loss"] = "excluded"
     min_amount: Decimal | None = Field(None, ge=0)
     stale_open_as_lost_after_days: Literal["off"] | int = "off"
+
+    @field_validator("stale_open_as_lost_after_days", mode="before")
+    @classmethod
+    def _off_or_days(cls, value: Any) -> Any:
+        if value is False or value == "off":
+            return "off"
+        text = str(value)
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+        raise ValueError(f"{value!r} is not allowed; write off, or a whole number of days such as 180")
+
+    @property
+    def stale_days(self) -> int | None:
+        """Days without a sign of life after which an open deal counts as lost; None when none does."""
+        days = self.stale_open_as_lost_after_days
+        return None if days == "off" else days
 
 
 class OutcomeDates(Section):
@@ -30,8 +48,10 @@ class OutcomeDates(Section):
 
 
 class Cycle(Section):
+    """`statistic`: None quotes the median as the cycle; velocity divides by the mean, as in the field."""
+
     from_: Literal["created", "stage"] = Field("created", alias="from")
-    statistic: Literal["median", "mean"] = "median"
+    statistic: Literal["median", "mean"] | None = None
 
 
 class Velocity(Section):
@@ -98,10 +118,15 @@ class Metrics(Section):
     exclude: Exclude = Exclude()
 
     @model_validator(mode="after")
-    def _qualified_scope_has_a_stage(self) -> Self:
+    def _what_counts_from_a_stage_has_one(self) -> Self:
         if self.coverage.scope == "qualified" and self.qualified_stage is None:
             raise ValueError(
                 "coverage.scope: qualified needs metrics.qualified_stage, the first stage that counts"
+            )
+        if self.win_rate.population == "from_stage" and self.qualified_stage is None:
+            raise ValueError(
+                "win_rate.population: from_stage needs metrics.qualified_stage, the stage a deal must have "
+                "reached to be in a win rate; name it, or write `population: all`"
             )
         return self
 

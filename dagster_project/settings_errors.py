@@ -16,15 +16,6 @@ from dagster_project.yaml_document import (
     secret_remedy,
 )
 
-# Choices that have a name already and no model reads yet: refused, rather than ignored.
-_LATER_METRICS = (
-    "coverage.exclude_dead",
-    "cycle.statistic",
-    "win_rate.population",
-    "win_rate.no_decision",
-    "win_rate.disqualified",
-    "win_rate.stale_open_as_lost_after_days",
-)
 # Keys of Settings that the environment fills, not the file.
 _NOT_IN_FILE = ("config_path", "paths", "as_of_is_manual")
 _TOP_LEVEL = (
@@ -65,23 +56,12 @@ def add_configuration_problems(document: YamlDocument) -> None:
                 document.add(("tables", name), message)
             else:
                 _add_mapping_problems(document, ("tables", name), table, BUSINESS_ENTITIES[name])
-    _add_later_metrics(document, data.get("metrics"))
     add_measure_problems(document)
     if isinstance(data.get("publish"), dict) and data["publish"].get("postgres"):
         document.add(
             ("publish", "postgres"), "PostgreSQL as a second target is not in this version; remove it"
         )
 
-
-def _add_later_metrics(document: YamlDocument, metrics: Any) -> None:
-    for name in _LATER_METRICS:
-        block, _, key = name.partition(".")
-        chosen = metrics.get(block) if isinstance(metrics, dict) else None
-        if key:
-            chosen = chosen.get(key) if isinstance(chosen, dict) else None
-        if chosen is not None:
-            at = ("metrics", block, key) if key else ("metrics", block)
-            document.add(at, "no metric of this version uses this choice yet; remove it")
 
 
 def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:

@@ -85,7 +85,7 @@ def won_this_quarter(connection: duckdb.DuckDBPyConnection, currency: str, as_of
     row = one(
         connection,
         "select period, period_start, period_end, deals_won, won_amount, win_rate_count, "
-        "win_rate_count_denominator as closed from mart_sales_performance "
+        "win_rate_count_denominator as closed, deals_excluded, deals_stale_open from mart_sales_performance "
         "where period_type = 'quarter' and segment_type = 'total' and ? between period_start and period_end",
         as_of,
     )
@@ -100,6 +100,13 @@ def won_this_quarter(connection: duckdb.DuckDBPyConnection, currency: str, as_of
     )
     if row["win_rate_count"] is not None:
         yield fact("", f"{row['win_rate_count']:.0%} of the {deals(row['closed'])} closed in it were won")
+        besides = [
+            (row["deals_excluded"], "closed ones are left out of the rate"),
+            (row["deals_stale_open"], "open ones count as lost"),
+        ]
+        told = [f"{count:,.0f} {words}" for count, words in besides if count]
+        if told:
+            yield fact("", f"{' and '.join(told)}: fct_rated_deals says why")
 
 
 def forecast(connection: duckdb.DuckDBPyConnection, currency: str, as_of: date) -> Iterator[str]:

@@ -46,6 +46,8 @@ def told(
             "source_relation": "crm",
             "cohort_on": CAME_ON,
             "outcome": deals["outcome"],
+            "outcome_side": deals["outcome"].where(deals["outcome"].isin(["won", "lost"]), None),
+            "is_stale_open": False,
             "is_import": deals["is_import"],
             "followed_days": deals["days"],
             "days_to_as_of": deals["days"].where(is_open, 900),

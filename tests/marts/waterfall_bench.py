@@ -35,7 +35,7 @@ OUTLOOK_TABLES = (
     "fct_pipeline_snapshot",
     "fct_pipeline_movements",
 )
-STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks")
+STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks", "mart_stage_conversion")
 SCOPE_TABLES = ("int_exclusion_findings",)
 DEAL_TABLES = (
     "mart_deal_health",

@@ -37,7 +37,10 @@ def crm(bench: MartsBench, tmp_path_factory: pytest.TempPathFactory) -> LedgerTa
 
 @pytest.fixture(scope="session")
 def crm_by_event(bench: MartsBench, tmp_path_factory: pytest.TempPathFactory) -> LedgerTables:
-    settings = SalesSettings(dates_won="event", dates_lost="event", velocity_basis="worked")
+    told = '{"metrics": {"win_rate": {"disqualified": "loss", "min_amount": null}}}'
+    settings = SalesSettings(
+        dates_won="event", dates_lost="event", velocity_basis="worked", settings_json=told
+    )
     book = replace(crm_with_odd_deals(), settings=settings)
     return bench.build(book, tmp_path_factory.mktemp("crm-by-event"))
 

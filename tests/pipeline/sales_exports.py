@@ -49,6 +49,7 @@ class SalesSettings(Settings):
     min_sample_median: int = 3
     velocity_basis: str = "closed"
     win_rate_min_amount: Decimal | None = None
+    settings_json: str = "{}"
 
 
 def date_columns_export() -> Book:

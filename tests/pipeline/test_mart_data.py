@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dagster_project.metric_settings import Metrics
 from tests.ledger.ledger_bench import DBT_PROJECT, LedgerTables
 from tests.pipeline.sales_exports import MartsBench, date_columns_export
 
@@ -188,13 +189,46 @@ def test_a_metric_is_defined_where_its_column_is_described(export: LedgerTables)
         if (table, column) in described
     }
     assert set(written) == set(described)
-    assert len([key for key in written if key[0] == "mart_sales_performance"]) == 13
+    assert len([key for key in written if key[0] == "mart_sales_performance"]) == 16
     for key, (definition, formula, unit) in written.items():
         assert definition == " ".join(described[key]["definition"].split())
         assert (formula, unit) == tuple(
             " ".join(described[key][word].split()) if described[key].get(word) else None
             for word in ("formula", "unit")
         )
+
+
+def test_a_definition_says_which_settings_it_was_made_with(crm_by_event: LedgerTables) -> None:
+    found = crm_by_event.rows(
+        "marts.mart_metric_definitions",
+        "settings_in_force",
+        where="table_name = 'mart_sales_performance' and column_name in ('won_amount', 'win_rate_amount')",
+        order="column_name desc",
+    )
+    assert found == [
+        (None,),
+        (
+            "win_rate.disqualified: loss, win_rate.min_amount: not set, win_rate.no_decision: not set, "
+            "win_rate.population: not set, win_rate.stale_open_as_lost_after_days: not set",
+        ),
+    ]
+
+
+def test_every_setting_that_a_definition_names_exists() -> None:
+    named = {
+        setting
+        for path in sorted(Path(DBT_PROJECT, "models").rglob("*.yml"))
+        for model in yaml.safe_load(path.read_text(encoding="utf-8")).get("models", [])
+        for column in model.get("columns", [])
+        for setting in column.get("config", {}).get("meta", {}).get("metric", {}).get("settings", [])
+    }
+    known = {
+        f"{block}.{key}"
+        for block, keys in Metrics().model_dump(by_alias=True).items()
+        if isinstance(keys, dict)
+        for key in keys
+    }
+    assert named and not named - known - set(Metrics.model_fields)
 
 
 def test_every_definition_names_a_column_that_exists(export: LedgerTables) -> None:

@@ -69,6 +69,33 @@ def test_a_changed_definition_has_a_version_of_its_own(tmp_path: Path) -> None:
     assert other.definition_version != "default"
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "win_rate: {population: from_stage}",
+        "win_rate: {no_decision: excluded}",
+        "win_rate: {disqualified: loss}",
+        "win_rate: {stale_open_as_lost_after_days: 180}",
+        "cycle: {statistic: mean}",
+        "cycle: {statistic: median}",
+        "coverage: {exclude_dead: true}",
+    ],
+)
+def test_each_choice_inside_a_definition_makes_a_version_of_its_own(tmp_path: Path, setting: str) -> None:
+    stage = "metrics:\n  qualified_stage: Meeting\n"
+    before, after = (load(tmp_path, GOOD + stage + line).metrics for line in ("", f"  {setting}\n"))
+    assert after.definition_version not in (before.definition_version, "default")
+
+
+def test_no_open_deal_counts_as_lost_unless_days_are_named(tmp_path: Path) -> None:
+    days = [
+        load(tmp_path, f"{GOOD}metrics: {{win_rate: {{stale_open_as_lost_after_days: {text}}}}}\n")
+        for text in ("off", "180")
+    ]
+    assert [settings.metrics.win_rate.stale_days for settings in days] == [None, 180]
+    assert [settings.metrics.definition_version == "default" for settings in days] == [True, False]
+
+
 def test_the_environment_names_the_files_and_the_day(tmp_path: Path) -> None:
     (tmp_path / "pipeline.yaml").write_text(GOOD)
     environ = {
@@ -141,9 +168,13 @@ def test_an_error_names_line_fault_and_remedy(
         ("metrics: {exclude: {owner: [u1]}}", 15, "did you mean 'owners'"),
         ("metrics: {exclude: {owners: u1}}", 15, "must be a list"),
         ("metrics:\n  exclude:\n    pipelines:\n      - ''", 18, "the name is empty; write a name or an id"),
-        ("metrics: {coverage: {exclude_dead: true}}", 15, "no metric of this version uses"),
         ("metrics: {coverage: {scope: qualified}}", 15, "needs metrics.qualified_stage"),
-        ("metrics:\n  win_rate: {no_decision: excluded}", 16, "no metric of this version uses"),
+        ("metrics: {win_rate: {population: from_stage}}", 15, "qualified_stage, the stage a deal must"),
+        ("metrics:\n  win_rate: {no_decision: exclude}", 16, "did you mean 'excluded'"),
+        ("metrics:\n  win_rate:\n    disqualified: lost", 17, "did you mean 'loss'"),
+        ("metrics: {win_rate: {stale_open_as_lost_after_days: 0}}", 15, "a whole number of days such as 180"),
+        ("metrics: {win_rate: {stale_open_as_lost_after_days: on}}", 15, "write off, or a whole number"),
+        ("metrics: {cycle: {statistic: average}}", 15, "allowed: median, mean"),
         ("tables: {quota: q.csv}", 15, "did you mean 'quotas'"),
         ("tables: {quotas: {path: q.csv, columns: {period: P}}}", 15, "need the field 'amount'"),
         ("alerts: {webhook: https://x.example/secret}", 15, "${ALERTS_WEBHOOK}"),

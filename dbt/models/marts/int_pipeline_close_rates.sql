@@ -71,6 +71,26 @@ told as (
   where probes.probe_day >= history.full_from_on
 ),
 
+-- where dead deals cover nothing, those that were dead then did not either; by today's limits, the best that are known
+dead_then as (
+  select
+    told.quarters_ahead,
+    told.origin_index,
+    visits.deal_key
+  from told
+  inner join context on context.coverage_exclude_dead
+  inner join {{ ref('int_stage_visits') }} as visits
+    on visits.is_open_stage
+      and told.probe_day >= visits.entered_on
+      and (visits.exited_on is null or told.probe_day < visits.exited_on)
+  inner join {{ ref('int_stage_pace') }} as pace
+    on visits.stage_key = pace.stage_key
+  where (
+    {{ epoch_us(utc_instant(add_days('told.probe_day', 1), 'context.time_zone')) }} - {{ epoch_us('visits.entered_at') }}
+  ) / 86400000000.0 > pace.dead_after_days
+  group by told.quarters_ahead, told.origin_index, visits.deal_key
+),
+
 open_then as (
   select
     told.quarters_ahead,
@@ -88,12 +108,17 @@ open_then as (
       and told.probe_day < states.valid_to_date
       and states.close_date <= told.target_end_on
       and (states.close_date >= told.target_start_on or (context.coverage_include_past_due and told.quarters_ahead = 0))
+  left join dead_then
+    on told.quarters_ahead = dead_then.quarters_ahead
+      and told.origin_index = dead_then.origin_index
+      and states.deal_key = dead_then.deal_key
   left join qualified_stages on states.stage_key = qualified_stages.stage_key
   left join {{ ref('int_fx_rates') }} as rates
     on states.currency = rates.currency
       and told.probe_day >= rates.valid_from_date
       and told.probe_day < rates.valid_to_date
   where states.phase = 'open'
+    and dead_then.deal_key is null
     and (context.coverage_scope = 'all' or qualified_stages.stage_key is not null)
 ),
 

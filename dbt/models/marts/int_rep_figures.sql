@@ -58,13 +58,17 @@ deals as (
     outcomes.deal_key,
     outcomes.started_on,
     outcomes.outcome,
-    outcomes.outcome_on,
+    -- an open deal that counts as lost ends on that day for the win rate alone
+    coalesce(outcomes.outcome_on, rated.win_rate_on) as ended_on,
+    rated.win_rate_side,
+    rated.is_stale_open,
     outcomes.cycle_days,
     deals.amount_base,
     creators.owner as creator,
     closers.owner as closer,
     current_owners.owner as current_owner
   from {{ ref('int_deal_outcomes') }} as outcomes
+  inner join {{ ref('fct_rated_deals') }} as rated on outcomes.deal_key = rated.deal_key
   inner join {{ ref('fct_deals') }} as deals on outcomes.deal_key = deals.deal_key
   inner join creators on outcomes.deal_key = creators.deal_key
   inner join {{ ref('dim_owner') }} as closers on deals.credit_owner_key = closers.owner_key
@@ -101,6 +105,10 @@ parts as (
     count(*) as deals_created,
     0 as deals_won,
     0 as deals_lost,
+    0 as deals_rated_won,
+    0 as deals_rated_lost,
+    0 as deals_excluded,
+    0 as deals_stale_open,
     0 as deals_won_with_amount,
     cast(null as decimal(38, 3)) as won_amount,
     0 as deals_in_cycle,
@@ -120,6 +128,10 @@ parts as (
     0 as deals_created,
     count(case when deals.outcome = 'won' then 1 end) as deals_won,
     count(case when deals.outcome = 'lost' then 1 end) as deals_lost,
+    count(case when deals.win_rate_side = 'won' then 1 end) as deals_rated_won,
+    count(case when deals.win_rate_side = 'lost' then 1 end) as deals_rated_lost,
+    count(case when deals.win_rate_side = 'excluded' then 1 end) as deals_excluded,
+    count(case when deals.win_rate_side = 'lost' and deals.is_stale_open then 1 end) as deals_stale_open,
     count(case when deals.outcome = 'won' then deals.amount_base end) as deals_won_with_amount,
     cast(sum(case when deals.outcome = 'won' then deals.amount_base end) as decimal(38, 3)) as won_amount,
     count(deals.cycle_days) as deals_in_cycle,
@@ -128,7 +140,7 @@ parts as (
     0 as deals_open_with_amount,
     null as open_amount
   from deals
-  inner join period_days as days on deals.outcome_on = days.date_day
+  inner join period_days as days on deals.ended_on = days.date_day
   group by days.period_type, days.period, deals.{{ roles[1] }}
   union all
   select
@@ -139,6 +151,10 @@ parts as (
     0 as deals_created,
     0 as deals_won,
     0 as deals_lost,
+    0 as deals_rated_won,
+    0 as deals_rated_lost,
+    0 as deals_excluded,
+    0 as deals_stale_open,
     0 as deals_won_with_amount,
     null as won_amount,
     0 as deals_in_cycle,
@@ -159,6 +175,10 @@ parts as (
     0 as deals_created,
     0 as deals_won,
     0 as deals_lost,
+    0 as deals_rated_won,
+    0 as deals_rated_lost,
+    0 as deals_excluded,
+    0 as deals_stale_open,
     0 as deals_won_with_amount,
     null as won_amount,
     0 as deals_in_cycle,
@@ -183,7 +203,10 @@ final as (
     periods.is_complete_period,
     periods.through_day,
     parts.owner,
-    {%- for column in ['deals_created', 'deals_won', 'deals_lost', 'deals_won_with_amount', 'deals_in_cycle', 'deals_open', 'deals_open_with_amount'] %}
+    {%- for column in [
+      'deals_created', 'deals_won', 'deals_lost', 'deals_rated_won', 'deals_rated_lost', 'deals_excluded', 'deals_stale_open',
+      'deals_won_with_amount', 'deals_in_cycle', 'deals_open', 'deals_open_with_amount'
+    ] %}
     cast(sum(parts.{{ column }}) as bigint) as {{ column }},
     {%- endfor %}
     -- nothing won is zero; won without amounts is not known

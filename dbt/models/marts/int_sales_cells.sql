@@ -48,7 +48,10 @@ deals as (
     outcomes.started_on,
     outcomes.start_basis,
     outcomes.outcome,
-    outcomes.outcome_on,
+    -- a deal that counts as lost without being closed ends on that day for win rates, and for nothing else
+    coalesce(outcomes.outcome_on, rated.win_rate_on) as ended_on,
+    rated.is_in_population and coalesce(rated.win_rate_side, 'none') <> 'excluded' as is_rateable,
+    rated.is_stale_open,
     outcomes.is_import,
     outcomes.is_amount_missing,
     outcomes.is_rate_missing,
@@ -57,9 +60,11 @@ deals as (
     segments.amount_base,
     segments.is_counted,
     case when segments.is_counted then outcomes.outcome end as counted_outcome,
+    case when segments.is_counted then rated.win_rate_side end as win_rate_side,
     case when segments.is_counted then outcomes.cycle_days end as cycle_days,
     case when segments.is_counted then outcomes.cycle_start_basis end as cycle_start_basis
   from outcomes
+  inner join {{ ref('fct_rated_deals') }} as rated on outcomes.deal_key = rated.deal_key
   inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
 ),
 
@@ -70,7 +75,7 @@ created as (
     deals.segment_type,
     deals.segment,
     count(*) as deals_created,
-    count(case when not deals.is_import then 1 end) as deals_created_not_imported
+    count(case when not deals.is_import and deals.is_rateable then 1 end) as deals_created_rateable
   from deals
   inner join period_days as days on deals.started_on = days.date_day
   where deals.is_counted
@@ -92,25 +97,32 @@ closed as (
     count(case when deals.counted_outcome = 'won' and deals.is_rate_missing then 1 end) as deals_won_without_rate,
     count(case when deals.counted_outcome = 'lost' and deals.is_amount_missing then 1 end) as deals_lost_without_amount,
     count(case when deals.counted_outcome = 'lost' and deals.is_rate_missing then 1 end) as deals_lost_without_rate,
-    count(case when deals.counted_outcome = 'won' and deals.amount_base > 0 then 1 end) as deals_won_with_positive_amount,
+    count(case when deals.win_rate_side = 'won' then 1 end) as deals_rated_won,
+    count(case when deals.win_rate_side = 'lost' then 1 end) as deals_rated_lost,
+    count(case when deals.win_rate_side = 'excluded' then 1 end) as deals_excluded,
+    count(case when deals.win_rate_side = 'lost' and deals.is_stale_open then 1 end) as deals_stale_open,
+    count(case when deals.is_import and deals.win_rate_side = 'won' then 1 end) as deals_rated_won_imported,
+    count(case when deals.is_import and deals.win_rate_side = 'lost' then 1 end) as deals_rated_lost_imported,
+    count(case when deals.win_rate_side = 'won' and deals.amount_base > 0 then 1 end) as deals_rated_won_with_positive_amount,
+    count(case when deals.win_rate_side = 'lost' and deals.amount_base > 0 then 1 end) as deals_rated_lost_with_positive_amount,
     count(case when deals.counted_outcome = 'lost' and deals.amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
     count(case when deals.counted_outcome = 'won' and deals.amount_base is not null then 1 end) as deals_won_with_amount,
     -- exact sums first: a mean of doubles depends on the order of the rows
-    cast(sum(case when deals.counted_outcome = 'won' and not deals.is_import then deals.amount_base end) as double)
-    / nullif(count(case when deals.counted_outcome = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
+    cast(sum(case when deals.win_rate_side = 'won' and not deals.is_import then deals.amount_base end) as double)
+    / nullif(count(case when deals.win_rate_side = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
     sum(case when deals.outcome = 'won' then deals.amount_base end) as won_amount,
     sum(case when deals.counted_outcome = 'won' then deals.amount_base end) as counted_won_amount,
     sum(case when deals.outcome = 'lost' then deals.amount_base end) as lost_amount,
     count(case
-      when deals.counted_outcome in ('won', 'lost') and deals.amount_base > 0
+      when deals.win_rate_side in ('won', 'lost') and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then 1
     end) as deals_rated_by_amount,
     sum(case
-      when deals.counted_outcome = 'won' and deals.amount_base > 0
+      when deals.win_rate_side = 'won' and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
     end) as rated_won_amount,
     sum(case
-      when deals.counted_outcome = 'lost' and deals.amount_base > 0
+      when deals.win_rate_side = 'lost' and deals.amount_base > 0
         and deals.amount_base >= coalesce(context.win_rate_min_amount, 0) then deals.amount_base
     end) as rated_lost_amount,
     {{ quantile("case when deals.counted_outcome = 'won' then cast(deals.amount_base as double) end", 0.5) }} as median_deal_amount,
@@ -119,11 +131,20 @@ closed as (
     {%- for name, share in [('p25', 0.25), ('median', 0.5), ('p75', 0.75), ('p90', 0.9)] %}
       {{ quantile('cast(deals.cycle_days as double)', share) }} as sales_cycle_{{ name }}_days,
     {%- endfor %}
+    -- of the deals that the win rate of the velocity counts as won
+    count(case when deals.win_rate_side = 'won' then deals.cycle_days end) as deals_in_rated_cycle,
+    case
+      when max(context.cycle_statistic) = 'median'
+        then {{ quantile("case when context.cycle_statistic = 'median' and deals.win_rate_side = 'won' then cast(deals.cycle_days as double) end", 0.5) }}
+      else
+        cast(sum(case when deals.win_rate_side = 'won' then deals.cycle_days end) as double)
+        / nullif(count(case when deals.win_rate_side = 'won' then deals.cycle_days end), 0)
+    end as rated_cycle_days,
     min(deals.cycle_start_basis) as first_cycle_start_basis,
     max(deals.cycle_start_basis) as last_cycle_start_basis
   from deals
   cross join context
-  inner join period_days as days on deals.outcome_on = days.date_day
+  inner join period_days as days on deals.ended_on = days.date_day
   group by days.period_type, days.period, deals.segment_type, deals.segment
 ),
 
@@ -134,7 +155,7 @@ worked as (
     periods.period,
     deals.segment_type,
     deals.segment,
-    count(case when not deals.is_import then 1 end) as deals_worked
+    count(case when not deals.is_import and deals.is_rateable then 1 end) as deals_worked
   from deals
   inner join (
     select periods.*
@@ -142,7 +163,7 @@ worked as (
     inner join context on context.velocity_basis = 'worked'
   ) as periods
     on deals.started_on <= periods.period_end
-      and (deals.outcome_on is null or deals.outcome_on >= periods.period_start)
+      and (deals.ended_on is null or deals.ended_on >= periods.period_start)
   where deals.is_counted
   group by periods.period_type, periods.period, deals.segment_type, deals.segment
 ),
@@ -151,7 +172,7 @@ segment_spans as (
   select
     segment_type,
     segment,
-    min(least(coalesce(started_on, outcome_on), coalesce(outcome_on, started_on))) as first_seen_on
+    min(least(coalesce(started_on, ended_on), coalesce(ended_on, started_on))) as first_seen_on
   from deals
   group by segment_type, segment
 ),
@@ -186,8 +207,11 @@ final as (
     {%- for column in [
       'deals_won', 'deals_lost', 'deals_closed_other', 'deals_won_imported', 'deals_lost_imported',
       'deals_won_without_amount', 'deals_won_without_rate', 'deals_lost_without_amount', 'deals_lost_without_rate',
-      'deals_won_with_positive_amount', 'deals_lost_with_positive_amount', 'deals_won_with_amount',
-      'deals_rated_by_amount', 'deals_in_cycle'
+      'deals_rated_won', 'deals_rated_lost', 'deals_excluded', 'deals_stale_open',
+      'deals_rated_won_imported', 'deals_rated_lost_imported',
+      'deals_rated_won_with_positive_amount', 'deals_rated_lost_with_positive_amount',
+      'deals_lost_with_positive_amount', 'deals_won_with_amount', 'deals_rated_by_amount', 'deals_in_cycle',
+      'deals_in_rated_cycle'
     ] %}
       coalesce(closed.{{ column }}, 0) as {{ column }},
     {%- endfor %}
@@ -199,12 +223,13 @@ final as (
     {%- for name in ['mean', 'p25', 'median', 'p75', 'p90'] %}
       closed.sales_cycle_{{ name }}_days,
     {%- endfor %}
+    closed.rated_cycle_days,
     case
       when closed.first_cycle_start_basis = closed.last_cycle_start_basis then closed.first_cycle_start_basis
       when closed.first_cycle_start_basis is not null then 'mixed'
     end as cycle_start_basis,
     coalesce(created.deals_created, 0) as deals_created,
-    coalesce(created.deals_created_not_imported, 0) as deals_created_not_imported,
+    coalesce(created.deals_created_rateable, 0) as deals_created_rateable,
     coalesce(worked.deals_worked, 0) as deals_worked
   from cells
   inner join periods

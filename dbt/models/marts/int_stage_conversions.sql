@@ -8,9 +8,7 @@ with context as (
 deals as (
   select
     deal_key,
-    pipeline_key,
     status,
-    coalesce(won_on, lost_on) as decided_on,
     excluded_by
   from {{ ref('fct_deals') }}
   where not is_deleted
@@ -109,23 +107,22 @@ cohorts_by_period as (
   {{ in_each_period('cohorts', 'came_on', period_types) }}
 ),
 
--- stage_to_won: deals closed in the period that had been in the stage or above it, in the pipeline they closed in
+-- stage_to_won: deals closed in the period that had been in the stage or above it, in the pipeline they closed in; the
+-- stage is the population, whatever that of the win rates is
 closed as (
   select
     reach.deal_key,
     reach.source_relation,
     reach.stage_key,
     reach.is_stage_undated,
-    deals.status,
-    deals.decided_on
+    rated.outcome_side,
+    rated.is_stale_open,
+    rated.win_rate_on as decided_on
   from reach
-  cross join context
-  inner join deals
-    on reach.deal_key = deals.deal_key
-      and reach.pipeline_key = deals.pipeline_key
-  where deals.status in ('won', 'lost')
-    and deals.decided_on <= context.as_of
-    and deals.excluded_by is null
+  inner join {{ ref('fct_rated_deals') }} as rated
+    on reach.deal_key = rated.deal_key
+      and reach.pipeline_key = rated.pipeline_key
+  where rated.outcome_side is not null
 ),
 
 closed_by_period as (
@@ -152,6 +149,8 @@ final as (
     deals_backward,
     deals_switched,
     deals_closed_other,
+    cast(null as int) as deals_excluded,
+    cast(null as int) as deals_stale_open,
     deals_left_out
   from left_in_period
   union all
@@ -174,6 +173,8 @@ final as (
     cast(null as int) as deals_backward,
     cast(null as int) as deals_switched,
     cast(null as int) as deals_closed_other,
+    cast(null as int) as deals_excluded,
+    cast(null as int) as deals_stale_open,
     case when is_left_out then 1 else 0 end as deals_left_out
   from cohorts_by_period
   union all
@@ -190,12 +191,14 @@ final as (
     cast(null as int) as numerator_{{ horizon }}d,
     cast(null as int) as denominator_{{ horizon }}d,
     {%- endfor %}
-    case when status = 'won' and not is_stage_undated then 1 else 0 end as numerator_to_date,
-    case when is_stage_undated then 0 else 1 end as denominator_to_date,
+    case when outcome_side = 'won' and not is_stage_undated then 1 else 0 end as numerator_to_date,
+    case when outcome_side in ('won', 'lost') and not is_stage_undated then 1 else 0 end as denominator_to_date,
     cast(null as int) as deals_matured,
     cast(null as int) as deals_backward,
     cast(null as int) as deals_switched,
     cast(null as int) as deals_closed_other,
+    case when outcome_side = 'excluded' and not is_stage_undated then 1 else 0 end as deals_excluded,
+    case when is_stale_open and not is_stage_undated then 1 else 0 end as deals_stale_open,
     case when is_stage_undated then 1 else 0 end as deals_left_out
   from closed_by_period
 )

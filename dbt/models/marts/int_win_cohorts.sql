@@ -40,12 +40,15 @@ followed as (
     cohorts.source_relation,
     cohorts.cohort_on,
     coalesce(cohorts.outcome, 'open') as outcome,
+    rated.outcome_side,
+    rated.is_stale_open,
     cohorts.is_import,
     greatest(0, {{ days_between('cohorts.cohort_on', 'coalesce(cohorts.outcome_on, context.as_of)') }}) as followed_days,
     {{ days_between('cohorts.cohort_on', 'context.as_of') }} as days_to_as_of,
     greatest(0, {{ days_between('cohorts.cohort_on', 'history.full_from_on') }}) as seen_from_days
   from cohorts
   cross join context
+  inner join {{ ref('fct_rated_deals') }} as rated on cohorts.deal_key = rated.deal_key
   inner join {{ ref('int_source_history') }} as history on cohorts.source_relation = history.source_relation
   where cohorts.cohort_on <= context.as_of
 ),
@@ -57,6 +60,8 @@ final as (
     source_relation,
     cohort_on,
     outcome,
+    outcome_side,
+    is_stale_open,
     is_import,
     cast(followed_days as int) as followed_days,
     cast(days_to_as_of as int) as days_to_as_of,

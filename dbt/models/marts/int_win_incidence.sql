@@ -32,6 +32,8 @@ cells as (
     {%- for outcome in ['won', 'lost', 'closed_other', 'open'] %}
     count(case when not is_import and outcome = '{{ outcome }}' then 1 end) as deals_{{ outcome }},
     {%- endfor %}
+    count(case when not is_import and outcome_side = 'excluded' then 1 end) as deals_excluded,
+    count(case when not is_import and is_stale_open then 1 end) as deals_stale_open,
     count(case when is_import then 1 end) as deals_imported,
     count(case when not is_import and not is_usable then 1 end) as deals_left_out,
     count(case when is_usable and seen_from_days = 0 then 1 end) as deals_seen_from_start,
@@ -236,8 +238,8 @@ final as (
     by_horizon.horizon,
     cast(by_horizon.horizon_days as int) as horizon_days,
     {%- for column in [
-      'deals_in_cohort', 'deals_won', 'deals_lost', 'deals_closed_other', 'deals_open', 'deals_imported', 'deals_left_out',
-      'deals_seen_from_start', 'deals_matured'
+      'deals_in_cohort', 'deals_won', 'deals_lost', 'deals_closed_other', 'deals_open', 'deals_excluded', 'deals_stale_open',
+      'deals_imported', 'deals_left_out', 'deals_seen_from_start', 'deals_matured'
     ] %}
     by_horizon.{{ column }},
     {%- endfor %}

@@ -113,7 +113,26 @@ file_rules as (
     message,
     remedy,
     line_to_paste
-  from {{ ref('int_file_findings') }}
+  from (
+    {%- for findings in ['int_file_findings', 'int_setting_findings'] %}
+    select
+      source_relation,
+      rule_name,
+      subject,
+      severity,
+      status,
+      rows_affected,
+      rows_checked,
+      sample_ids,
+      message,
+      remedy,
+      line_to_paste
+    from {{ ref(findings) }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+  ) as findings
 ),
 
 snapshot_rules as (

@@ -38,6 +38,9 @@ ended as (
     segments.amount_base,
     segments.is_counted,
     outcomes.outcome,
+    rated.is_in_population,
+    rated.is_stale_open,
+    rated.win_rate_side,
     lost.loss_class,
     lost.loss_reason,
     lost.competitor,
@@ -46,10 +49,11 @@ ended as (
     lost.pipeline,
     lost.days_in_stage_lost_at
   from {{ ref('int_deal_outcomes') }} as outcomes
-  inner join period_days as days on outcomes.outcome_on = days.date_day
+  inner join {{ ref('fct_rated_deals') }} as rated on outcomes.deal_key = rated.deal_key
+  inner join period_days as days on coalesce(outcomes.outcome_on, rated.win_rate_on) = days.date_day
   inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
   left join {{ ref('int_lost_deals') }} as lost on outcomes.deal_key = lost.deal_key
-  where outcomes.outcome is not null
+  where (outcomes.outcome is not null or rated.win_rate_side is not null)
     and segments.segment_type <> 'account'
     and (days.period_type <> 'month' or segments.segment_type = 'total')
 ),
@@ -64,13 +68,16 @@ cells as (
     count(case when is_counted and outcome = 'lost' then 1 end) as deals_lost_in_all,
     count(case when is_counted and outcome = 'lost' and amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
     count(case when is_counted and outcome = 'lost' and loss_class in ('unknown', 'other') then 1 end) as deals_lost_unclassified,
-    count(case when is_counted and outcome = 'lost' and loss_class = 'competitor' then 1 end) as deals_lost_to_competitor,
+    count(case when is_counted and win_rate_side = 'won' then 1 end) as deals_rated_won,
+    count(case when is_counted and is_in_population and outcome = 'lost' and loss_class = 'competitor' then 1 end) as deals_lost_to_competitor,
+    -- without a decision is what broad is about, so it asks for the class itself; of disqualified deals the setting decides
     count(case
-      when is_counted and (
-        (outcome = 'lost' and loss_class <> 'disqualified')
-        or (outcome = 'closed_other' and loss_class = 'no_decision')
+      when is_counted and is_in_population and (
+        win_rate_side = 'lost'
+        or (outcome in ('lost', 'closed_other') and loss_class = 'no_decision')
       ) then 1
     end) as deals_lost_or_undecided,
+    count(case when is_counted and win_rate_side = 'lost' and is_stale_open then 1 end) as deals_stale_open,
     sum(case when outcome = 'lost' then amount_base end) as lost_amount_in_all
   from ended
   group by period_type, period, segment_type, segment
@@ -157,7 +164,7 @@ compared as (
       over (partition by all_items.period_type, all_items.period, all_items.segment_type, all_items.breakdown, all_items.item_key) as segments_compared,
     case
       when all_items.breakdown <> 'total' then null
-      when all_items.deals_won + all_items.deals_lost_in_all = 0 then 'no_closed_deals'
+      when all_items.deals_rated_won + all_items.deals_lost_or_undecided = 0 then 'no_closed_deals'
       when all_items.deals_lost_unclassified > 0.2 * all_items.deals_lost_in_all then 'losses_not_classified'
     end as class_null_reason,
     context.min_sample,
@@ -177,9 +184,9 @@ compared as (
 rated as (
   select
     *,
-    case when breakdown = 'total' and class_null_reason is null then deals_won end as rated_won,
-    case when breakdown = 'total' and class_null_reason is null then deals_won + deals_lost_to_competitor end as narrow_closed,
-    case when breakdown = 'total' and class_null_reason is null then deals_won + deals_lost_or_undecided end as broad_closed
+    case when breakdown = 'total' and class_null_reason is null then deals_rated_won end as rated_won,
+    case when breakdown = 'total' and class_null_reason is null then deals_rated_won + deals_lost_to_competitor end as narrow_closed,
+    case when breakdown = 'total' and class_null_reason is null then deals_rated_won + deals_lost_or_undecided end as broad_closed
   from compared
 ),
 
@@ -227,6 +234,7 @@ final as (
     rated.deals_with_days,
     case when rated.deals_with_days >= rated.min_sample_median then cast(rated.median_days as double) end as median_days_in_stage_lost_at,
     case when rated.breakdown = 'total' then rated.deals_won end as deals_won,
+    case when rated.breakdown = 'total' then rated.deals_stale_open end as deals_stale_open,
     {%- for name in ['narrow', 'broad'] %}
     {{ sampled_rate('rated.rated_won', 'rated.' ~ name ~ '_closed', 'rated.min_sample') }} as win_rate_{{ name }},
     rated.rated_won as win_rate_{{ name }}_numerator,

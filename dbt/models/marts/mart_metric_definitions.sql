@@ -1,6 +1,8 @@
 -- noqa: disable=TMP
 -- Written from the descriptions of the columns themselves, so that no definition drifts
 {% set definitions = [] -%}
+{% set uses = [] -%}
+{% set settings = [] -%}
 {%- if graph is defined and execute -%}
   {%- set owners = {} -%}
   {%- for group in (graph.groups or {}).values() -%}
@@ -27,6 +29,10 @@
           {%- do texts.update({field: (text or '') | string | trim | replace('\n', ' ') | replace('\\', '/') | replace("'", "''")}) -%}
         {%- endfor -%}
         {%- do definitions.append(texts) -%}
+        {%- for setting in metric.settings or [] -%}
+          {%- do uses.append((texts.table_name, texts.column_name, setting)) -%}
+          {%- if setting not in settings -%}{%- do settings.append(setting) -%}{%- endif -%}
+        {%- endfor -%}
       {%- endif -%}
     {%- endfor -%}
   {%- endfor -%}
@@ -82,6 +88,42 @@ scopes as (
     )), '') as metric_scope
   from context
   cross join left_out
+-- the settings that a definition leaves open, as the run was made with them
+told as (
+  {%- for setting in settings %}
+    select
+      '{{ setting }}' as setting,
+      concat('{{ setting }}: ', coalesce(nullif({{ json_at('settings_json', ['metrics'] + setting.split('.')) }}, 'null'), 'not set')) as told
+    from context
+    union all
+  {%- endfor %}
+    select
+      '' as setting,
+      '' as told
+),
+
+uses as (
+  {%- for table_name, column_name, setting in uses %}
+    select
+      '{{ table_name }}' as table_name,
+      '{{ column_name }}' as column_name,
+      '{{ setting }}' as setting
+    union all
+  {%- endfor %}
+    select
+      '' as table_name,
+      '' as column_name,
+      '' as setting
+),
+
+in_force as (
+  select
+    uses.table_name,
+    uses.column_name,
+    {{ sorted_list('told.told') }} as settings_in_force
+  from uses
+  inner join told on uses.setting = told.setting
+  group by uses.table_name, uses.column_name
 ),
 
 final as (
@@ -93,6 +135,7 @@ final as (
     nullif(definitions.formula, '') as formula,
     nullif(definitions.unit, '') as unit,
     nullif(definitions.caveats, '') as caveats,
+    in_force.settings_in_force,
     nullif(definitions.owner, '') as owner,
     cast(definitions.version as int) as version,
     scopes.metric_scope,
@@ -100,6 +143,9 @@ final as (
   from definitions
   cross join context
   cross join scopes
+  left join in_force
+    on definitions.table_name = in_force.table_name
+      and definitions.column_name = in_force.column_name
   where definitions.is_definition
 )
 

@@ -44,7 +44,10 @@ open_deals as (
     deals.close_date < targets.period_start as is_past_due,
     stage_chances.is_qualified_stage,
     deals.amount_base * coalesce(deals.probability, stage_chances.probability) as weighted_amount,
-    context.coverage_scope = 'all' or coalesce(stage_chances.is_qualified_stage, false) as is_in_scope
+    coalesce(health.pace = 'dead', false) as is_dead,
+    -- what is in scope but for being dead: where dead deals cover nothing, they stand in columns of their own
+    context.coverage_scope = 'all' or coalesce(stage_chances.is_qualified_stage, false) as is_asked_for,
+    coalesce(context.coverage_exclude_dead and health.pace = 'dead', false) as is_excluded
   from {{ ref('fct_deals') }} as deals
   cross join context
   inner join targets
@@ -53,7 +56,16 @@ open_deals as (
   inner join {{ ref('dim_owner') }} as owners on deals.owner_key = owners.owner_key
   inner join {{ ref('dim_pipeline') }} as pipelines on deals.pipeline_key = pipelines.pipeline_key
   left join stage_chances on deals.stage_key = stage_chances.stage_key
+  left join {{ ref('int_hygiene_checks') }} as health on deals.deal_key = health.deal_key
   where deals.status = 'open' and not deals.is_deleted and deals.excluded_by is null
+),
+
+scoped_deals as (
+  select
+    *,
+    is_asked_for and not is_excluded as is_in_scope,
+    is_qualified_stage and not is_excluded as is_qualified
+  from open_deals
 ),
 
 won_deals as (
@@ -83,11 +95,13 @@ parts as (
     count(case when is_in_scope and is_past_due then 1 end) as deals_past_due,
     sum(case when is_in_scope then amount_base end) as open_amount,
     sum(case when is_in_scope then weighted_amount end) as weighted_amount,
-    count(case when is_qualified_stage then 1 end) as deals_qualified,
-    sum(case when is_qualified_stage then amount_base end) as qualified_amount,
+    count(case when is_asked_for and is_dead then 1 end) as deals_dead,
+    sum(case when is_asked_for and is_dead then amount_base end) as dead_amount,
+    count(case when is_qualified then 1 end) as deals_qualified,
+    sum(case when is_qualified then amount_base end) as qualified_amount,
     cast(null as decimal(38, 3)) as won_amount,
     0 as deals_won
-  from open_deals
+  from scoped_deals
   group by period{{ ", " ~ segment if segment_type != 'total' }}
   union all
   select
@@ -99,6 +113,8 @@ parts as (
     0 as deals_past_due,
     null as open_amount,
     null as weighted_amount,
+    0 as deals_dead,
+    null as dead_amount,
     0 as deals_qualified,
     null as qualified_amount,
     sum(amount_base) as won_amount,
@@ -117,6 +133,8 @@ parts as (
     0 as deals_past_due,
     null as open_amount,
     null as weighted_amount,
+    0 as deals_dead,
+    null as dead_amount,
     0 as deals_qualified,
     null as qualified_amount,
     null as won_amount,
@@ -134,6 +152,8 @@ parts as (
     0 as deals_past_due,
     null as open_amount,
     null as weighted_amount,
+    0 as deals_dead,
+    null as dead_amount,
     0 as deals_qualified,
     null as qualified_amount,
     null as won_amount,
@@ -149,11 +169,13 @@ cells as (
     cast(sum(deals_open) as bigint) as deals_open,
     cast(sum(deals_without_amount) as bigint) as deals_without_amount,
     cast(sum(deals_past_due) as bigint) as deals_past_due,
+    cast(sum(deals_dead) as bigint) as deals_dead,
     cast(sum(deals_qualified) as bigint) as deals_qualified,
     cast(sum(deals_won) as bigint) as deals_won,
     -- nothing open is zero; deals whose amounts nobody knows are not
     coalesce(sum(open_amount), case when sum(deals_open) = 0 then 0 end) as open_amount,
     coalesce(sum(weighted_amount), case when sum(deals_open) = 0 then 0 end) as weighted_amount,
+    coalesce(sum(dead_amount), case when sum(deals_dead) = 0 then 0 end) as dead_amount,
     coalesce(sum(qualified_amount), case when sum(deals_qualified) = 0 then 0 end) as qualified_amount,
     coalesce(sum(won_amount), case when sum(deals_won) = 0 then 0 end) as won_amount
   from parts
@@ -161,7 +183,7 @@ cells as (
 ),
 
 cycles as (
-  select sales_cycle_median_days
+  select sales_cycle_days
   from {{ ref('mart_sales_performance') }}
   where period_type = 'all' and segment_type = 'total'
 ),
@@ -190,10 +212,11 @@ joined as (
     coalesce(case when own.is_sample_enough then own.deals_open_then else totals.deals_open_then end, 0) as close_rate_deals,
     coalesce(case when own.is_sample_enough then own.quarters_compared else totals.quarters_compared end, 0) as quarters_compared,
     case when targets.quarter_offset = 0 then {{ safe_rate('totals.won_by_day_amount', 'totals.won_whole_amount') }} end as expected_share,
-    cycles.sales_cycle_median_days,
+    cycles.sales_cycle_days,
     context.as_of,
     context.qualified_stage,
     context.coverage_scope,
+    coalesce(context.coverage_exclude_dead, false) as is_without_dead,
     context.definition_version
   from cells
   cross join context
@@ -232,6 +255,9 @@ final as (
     joined.deals_past_due,
     joined.deals_qualified,
     joined.coverage_scope,
+    joined.is_without_dead,
+    joined.deals_dead,
+    cast(joined.dead_amount as decimal(38, 3)) as dead_amount,
     cast(joined.open_amount as decimal(38, 3)) as open_amount,
     cast(joined.weighted_amount as decimal(38, 3)) as weighted_amount,
     cast(case when joined.qualified_stage is not null then joined.qualified_amount end as decimal(38, 3)) as qualified_amount,
@@ -252,8 +278,8 @@ final as (
       when joined.close_rate > 0 then greatest(cast(joined.left_to_get_amount as double) / joined.close_rate - cast(joined.open_amount as double), 0)
     end as decimal(38, 3)) as to_create_amount,
     case
-      when joined.left_to_get_amount > 0 and joined.sales_cycle_median_days is not null
-        then {{ add_days('joined.period_end', '-ceil(joined.sales_cycle_median_days)') }}
+      when joined.left_to_get_amount > 0 and joined.sales_cycle_days is not null
+        then {{ add_days('joined.period_end', '-ceil(joined.sales_cycle_days)') }}
     end as create_by_date,
     case when joined.quota_amount > 0 then cast(joined.won_amount as double) / cast(joined.quota_amount as double) end as quota_attainment,
     joined.expected_share,

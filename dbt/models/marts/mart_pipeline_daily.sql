@@ -206,6 +206,18 @@ qualified as (
   group by stages.pipeline_key
 ),
 
+-- how long is too long is known for the newest day only: limits of today would tell of past days what nobody knew
+dead as (
+  select
+    deals.stage_key,
+    count(*) as deals_dead,
+    sum(deals.amount_base) as dead_amount
+  from {{ ref('int_hygiene_checks') }} as health
+  inner join {{ ref('fct_deals') }} as deals on health.deal_key = deals.deal_key
+  where health.pace = 'dead'
+  group by deals.stage_key
+),
+
 final as (
   select
     'day' as period_type,
@@ -259,6 +271,10 @@ final as (
       when by_stage.deals_open > 0 and by_stage.deals_open = by_stage.deals_without_close_date then null
       when by_stage.deals_past_due_priced > 0 or by_stage.deals_past_due = 0 then cast(by_stage.past_due_amount as decimal(38, 3))
     end as past_due_amount,
+    case when by_stage.date_day = context.as_of then coalesce(dead.deals_dead, 0) end as deals_dead,
+    cast(case
+      when by_stage.date_day = context.as_of then case when dead.stage_key is null then 0 else dead.dead_amount end
+    end as decimal(38, 3)) as dead_amount,
     context.definition_version
   from by_stage
   cross join context
@@ -266,6 +282,7 @@ final as (
   inner join {{ ref('dim_pipeline') }} as pipelines on by_stage.pipeline_key = pipelines.pipeline_key
   inner join {{ ref('int_source_history') }} as history on by_stage.source_relation = history.source_relation
   left join qualified on by_stage.pipeline_key = qualified.pipeline_key
+  left join dead on by_stage.stage_key = dead.stage_key
 )
 
 select * from final

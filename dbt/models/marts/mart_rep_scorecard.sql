@@ -37,7 +37,7 @@ hygiene as (
 figures as (
   select
     figures.*,
-    figures.deals_won + figures.deals_lost as deals_decided,
+    figures.deals_rated_won + figures.deals_rated_lost as deals_decided,
     people.owner_key,
     people.team,
     quotas.quota_amount,
@@ -73,14 +73,14 @@ figures as (
 measured as (
   select
     *,
-    {{ sampled_rate('deals_won', 'deals_decided', 'min_sample') }} as win_rate_count,
+    {{ sampled_rate('deals_rated_won', 'deals_decided', 'min_sample') }} as win_rate_count,
     case when deals_won_with_amount > 0 then cast(won_amount as double) / deals_won_with_amount end as avg_deal_amount,
     case when deals_in_cycle >= min_sample_median then cycle_median_days end as sales_cycle_median_days,
     {{ safe_rate('due_at_start_amount', 'quota_amount') }} as pipeline_coverage_start,
     {{ sampled_rate('deals_due_pushed', 'deals_due', 'min_sample') }} as push_rate,
     {{ safe_rate('rules_kept', 'rules_checked') }} as hygiene_score,
     {{ safe_rate('won_amount', 'quota_amount') }} as quota_attainment,
-    sum(deals_won) over all_reps as total_won,
+    sum(deals_rated_won) over all_reps as total_won,
     sum(deals_decided) over all_reps as total_decided,
     count(case when deals_decided >= min_sample then 1 end) over all_reps as reps_compared
   from figures
@@ -124,14 +124,16 @@ final as (
     measured.deals_won,
     team_medians.team_deals_won as team_median_deals_won,
     measured.deals_lost,
+    measured.deals_excluded,
+    measured.deals_stale_open,
     measured.win_rate_count,
-    measured.deals_won as win_rate_count_numerator,
+    measured.deals_rated_won as win_rate_count_numerator,
     measured.deals_decided as win_rate_count_denominator,
-    {{ wilson_low('measured.deals_won', 'measured.deals_decided') }} as rate_low,
-    {{ wilson_high('measured.deals_won', 'measured.deals_decided') }} as rate_high,
+    {{ wilson_low('measured.deals_rated_won', 'measured.deals_decided') }} as rate_low,
+    {{ wilson_high('measured.deals_rated_won', 'measured.deals_decided') }} as rate_high,
     case
       when measured.deals_decided >= measured.min_sample
-        then {{ differs_from_rest('measured.deals_won', 'measured.deals_decided', 'measured.total_won', 'measured.total_decided', 'measured.reps_compared') }}
+        then {{ differs_from_rest('measured.deals_rated_won', 'measured.deals_decided', 'measured.total_won', 'measured.total_decided', 'measured.reps_compared') }}
     end as differs_from_total,
     cast(measured.reps_compared as bigint) as reps_compared,
     measured.deals_decided < measured.min_sample as sample_too_small,

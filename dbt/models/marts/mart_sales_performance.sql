@@ -72,20 +72,23 @@ rated as (
     history.history_status,
     history.prior_period,
     history.same_period_last_year,
-    cells.deals_won + cells.deals_lost as deals_decided,
-    cells.deals_won + cells.deals_lost < context.min_sample as sample_too_small,
+    cells.deals_rated_won + cells.deals_rated_lost as deals_decided,
+    cells.deals_rated_won + cells.deals_rated_lost < context.min_sample as sample_too_small,
     cells.deals_in_cycle < context.min_sample_median as cycle_sample_too_small,
     cells.deals_won_with_amount < context.min_sample_median as amount_sample_too_small,
     cells.deals_rated_by_amount < context.min_sample as amount_rate_sample_too_small,
-    totals.deals_won as total_won,
-    totals.deals_won + totals.deals_lost as total_decided,
-    totals.deals_lost_with_positive_amount < 0.8 * totals.deals_lost as is_total_lost_without_amount,
-    totals.deals_won_with_positive_amount < 0.8 * totals.deals_won as is_total_won_without_amount,
-    count(case when cells.deals_won + cells.deals_lost >= context.min_sample then 1 end)
+    totals.deals_rated_won as total_won,
+    totals.deals_rated_won + totals.deals_rated_lost as total_decided,
+    totals.deals_rated_lost_with_positive_amount < 0.8 * totals.deals_rated_lost as is_total_lost_without_amount,
+    totals.deals_rated_won_with_positive_amount < 0.8 * totals.deals_rated_won as is_total_won_without_amount,
+    count(case when cells.deals_rated_won + cells.deals_rated_lost >= context.min_sample then 1 end)
       over (partition by cells.period_type, cells.period, cells.segment_type) as segments_compared,
     least(cells.period_end, context.as_of) as counted_through,
     context.velocity_basis,
+    coalesce(context.cycle_statistic, 'median') as sales_cycle_statistic,
+    coalesce(context.cycle_statistic, 'mean') as velocity_cycle_statistic,
     context.min_sample,
+    context.min_sample_median,
     context.as_of,
     context.definition_version
   from cells
@@ -102,11 +105,11 @@ rated as (
 measured as (
   select
     rated.*,
-    {{ sampled_rate('deals_won', 'deals_decided', 'min_sample') }} as win_rate_count,
+    {{ sampled_rate('deals_rated_won', 'deals_decided', 'min_sample') }} as win_rate_count,
     case
       when deals_decided = 0 then 'no_closed_deals'
-      when is_total_lost_without_amount or deals_lost_with_positive_amount < 0.8 * deals_lost then 'lost_without_amount'
-      when is_total_won_without_amount or deals_won_with_positive_amount < 0.8 * deals_won then 'won_without_amount'
+      when is_total_lost_without_amount or deals_rated_lost_with_positive_amount < 0.8 * deals_rated_lost then 'lost_without_amount'
+      when is_total_won_without_amount or deals_rated_won_with_positive_amount < 0.8 * deals_rated_won then 'won_without_amount'
       when amount_rate_sample_too_small then 'sample_too_small'
     end as win_rate_amount_reason,
     coalesce(rated_won_amount, 0) + coalesce(rated_lost_amount, 0) as rated_amount,
@@ -115,13 +118,17 @@ measured as (
     case when deals_lost = 0 then 0 when deals_lost_with_positive_amount > 0 then lost_amount end as known_lost_amount,
     case when deals_won_with_amount > 0 then cast(counted_won_amount as double) / deals_won_with_amount end as mean_won_amount,
     case velocity_basis
-      when 'created' then deals_created_not_imported
+      when 'created' then deals_created_rateable
       when 'worked' then deals_worked
-      else deals_decided - deals_won_imported - deals_lost_imported
+      else deals_decided - deals_rated_won_imported - deals_rated_lost_imported
     end as velocity_deals,
     {{ sampled_rate(
-      'deals_won - deals_won_imported', 'deals_decided - deals_won_imported - deals_lost_imported', 'min_sample'
-    ) }} as velocity_win_rate
+      'deals_rated_won - deals_rated_won_imported',
+      'deals_decided - deals_rated_won_imported - deals_rated_lost_imported',
+      'min_sample'
+    ) }} as velocity_win_rate,
+    -- a mean of few is shown as ever; a median of few is none
+    case when velocity_cycle_statistic = 'mean' or deals_in_rated_cycle >= min_sample_median then rated_cycle_days end as velocity_cycle_days
   from rated
 ),
 
@@ -139,15 +146,17 @@ final as (
     measured.deals_won,
     measured.deals_lost,
     measured.deals_closed_other,
+    measured.deals_excluded,
+    measured.deals_stale_open,
     measured.deals_won_imported + measured.deals_lost_imported as deals_imported,
     measured.win_rate_count,
-    measured.deals_won as win_rate_count_numerator,
+    measured.deals_rated_won as win_rate_count_numerator,
     measured.deals_decided as win_rate_count_denominator,
-    {{ wilson_low('measured.deals_won', 'measured.deals_decided') }} as rate_low,
-    {{ wilson_high('measured.deals_won', 'measured.deals_decided') }} as rate_high,
+    {{ wilson_low('measured.deals_rated_won', 'measured.deals_decided') }} as rate_low,
+    {{ wilson_high('measured.deals_rated_won', 'measured.deals_decided') }} as rate_high,
     case
       when measured.segment_type <> 'total' and not measured.sample_too_small
-        then {{ differs_from_rest('measured.deals_won', 'measured.deals_decided', 'measured.total_won', 'measured.total_decided', 'measured.segments_compared') }}
+        then {{ differs_from_rest('measured.deals_rated_won', 'measured.deals_decided', 'measured.total_won', 'measured.total_decided', 'measured.segments_compared') }}
     end as differs_from_total,
     measured.sample_too_small,
     case
@@ -172,6 +181,12 @@ final as (
     cast(measured.mean_won_amount as decimal(20, 3)) as avg_deal_amount,
     cast(case when not measured.amount_sample_too_small then measured.median_deal_amount end as decimal(20, 3)) as median_deal_amount,
     measured.deals_in_cycle,
+    case
+      when measured.cycle_sample_too_small then null
+      when measured.sales_cycle_statistic = 'mean' then measured.sales_cycle_mean_days
+      else measured.sales_cycle_median_days
+    end as sales_cycle_days,
+    measured.sales_cycle_statistic,
     measured.sales_cycle_mean_days,
     {%- for name in ['p25', 'median', 'p75', 'p90'] %}
       case when not measured.cycle_sample_too_small then measured.sales_cycle_{{ name }}_days end as sales_cycle_{{ name }}_days,
@@ -181,10 +196,11 @@ final as (
     measured.velocity_deals,
     measured.mean_amount_not_imported as velocity_avg_won_amount,
     measured.velocity_win_rate,
-    measured.sales_cycle_mean_days as velocity_cycle_days,
+    measured.velocity_cycle_days,
+    measured.velocity_cycle_statistic,
     case
-      when measured.sales_cycle_mean_days > 0
-        then measured.velocity_deals * measured.mean_amount_not_imported * measured.velocity_win_rate / measured.sales_cycle_mean_days
+      when measured.velocity_cycle_days > 0
+        then measured.velocity_deals * measured.mean_amount_not_imported * measured.velocity_win_rate / measured.velocity_cycle_days
     end as sales_velocity,
     cast(measured.known_won_amount as double) / ({{ days_between('measured.period_start', 'measured.counted_through') }} + 1) as won_amount_per_day,
     measured.prior_period,

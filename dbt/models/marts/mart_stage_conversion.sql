@@ -5,7 +5,7 @@
 {%- set measures = [
   'numerator_30d', 'denominator_30d', 'numerator_60d', 'denominator_60d', 'numerator_90d', 'denominator_90d',
   'numerator_180d', 'denominator_180d', 'numerator_to_date', 'denominator_to_date', 'deals_matured', 'deals_backward',
-  'deals_switched', 'deals_closed_other', 'deals_left_out'
+  'deals_switched', 'deals_closed_other', 'deals_excluded', 'deals_stale_open', 'deals_left_out'
 ] %}
 {%- set cell_key = 'members.metric, members.variant, members.period_type, members.period, members.source_relation, members.stage_key' %}
 with context as (
@@ -100,6 +100,8 @@ by_horizon as (
     cast(deals_backward as bigint) as deals_backward,
     cast(deals_switched as bigint) as deals_switched,
     cast(deals_closed_other as bigint) as deals_closed_other,
+    cast(deals_excluded as bigint) as deals_excluded,
+    cast(deals_stale_open as bigint) as deals_stale_open,
     cast(deals_left_out as bigint) as deals_left_out
   from cells
   {%- if horizon != 'to_date' %}
@@ -192,6 +194,8 @@ final as (
     compared.deals_backward,
     compared.deals_switched,
     compared.deals_closed_other,
+    compared.deals_excluded,
+    compared.deals_stale_open,
     compared.deals_left_out,
     compared.deals_in_cohort,
     compared.deals_matured,

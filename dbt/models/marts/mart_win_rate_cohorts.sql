@@ -66,7 +66,9 @@ estimated as (
       when share_won <= 0 then {{ wilson_high('0', 'deals_known') }}
       else exp(ln(share_won) * exp(1.96e0 * share_won_error / (share_won * ln(share_won))))
     end as win_incidence_high,
-    {{ safe_rate('deals_won', 'deals_won + deals_lost') }} as decided_rate
+    -- with open deals counted and without: the same deals on both sides, so none is excluded here
+    {{ safe_rate('deals_won', 'deals_won + deals_lost') }} as decided_rate,
+    deals_won + deals_lost - deals_excluded + deals_stale_open as deals_rated
   from judged
 ),
 
@@ -88,6 +90,8 @@ final as (
     estimated.deals_lost,
     estimated.deals_closed_other,
     estimated.deals_open,
+    estimated.deals_excluded,
+    estimated.deals_stale_open,
     estimated.deals_imported,
     estimated.deals_left_out,
     estimated.win_incidence,
@@ -111,8 +115,8 @@ final as (
     end as differs_from_total,
     estimated.sample_too_small,
     estimated.deals_won as biased_win_rate_numerator,
-    estimated.deals_won + estimated.deals_lost as biased_win_rate_denominator,
-    case when estimated.deals_won + estimated.deals_lost >= estimated.min_sample then estimated.decided_rate end as biased_win_rate,
+    estimated.deals_rated as biased_win_rate_denominator,
+    {{ sampled_rate('estimated.deals_won', 'estimated.deals_rated', 'estimated.min_sample') }} as biased_win_rate,
     case
       when estimated.horizon = 'to_date'
         and estimated.deals_won + estimated.deals_lost >= estimated.min_sample
