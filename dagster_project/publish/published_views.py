@@ -38,7 +38,7 @@ class PublishedView:
     body: str
     description: str = ""
     columns: Mapping[str, str] | None = None
-    like: str = ""
+    like: str | None = None
 
 
 def view_query(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> str | None:
@@ -101,7 +101,7 @@ def read_listed_views(
     ).fetchall()
     views = (PublishedView(name, body, text, json.loads(own), like) for name, body, text, own, like in rows)
     return tuple(
-        replace(view, columns={**words.get(view.like, {}), **(view.columns or {})}) for view in views
+        replace(view, columns={**words.get(view.like or "", {}), **(view.columns or {})}) for view in views
     )
 
 
@@ -140,8 +140,7 @@ def _create(connection: duckdb.DuckDBPyConnection, view: PublishedView, catalog:
         )
     except duckdb.Error as error:
         raise PublishFailed(_unreadable(view, error)) from error
-    finally:
-        connection.execute(f"use {quoted_name(row[0])}.{quoted_name(row[1])}")
+    connection.execute(f"use {quoted_name(row[0])}.{quoted_name(row[1])}")
 
 
 def _unreadable(view: PublishedView, error: duckdb.Error) -> str:

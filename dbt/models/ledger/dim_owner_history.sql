@@ -1,10 +1,6 @@
 -- What each delivery of the owners changed; an owner that only deals name keeps one row, so that every owner has one at
 -- every instant. Teams, managers and regions told in the table of teams are those of today.
-with delivered as (
-  {{ delivered_owners() }}
-),
-
-teams as (
+with teams as (
   select
     team,
     max(manager) as manager,
@@ -33,8 +29,7 @@ told as (
         partition by source_relation, owner_id, extracted_at
         order by batch_id desc, delivery_order desc
       ) as last_first
-    from delivered
-    where owner_id is not null
+    from {{ ref('stg_owner_versions') }}
   ) as numbered
   where last_first = 1
 ),

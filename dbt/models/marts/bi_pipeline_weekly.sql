@@ -7,6 +7,12 @@ stage_sorts as (
   {{ stage_sorts() }}
 ),
 
+as_of_day as (
+  select max(date_day) as snapshot_on
+  from calendar
+  where is_complete
+),
+
 -- the running week has its evening, too: that of as_of
 evenings as (
   select
@@ -18,11 +24,7 @@ evenings as (
     newest.snapshot_on as newest_on
   from {{ ref('fct_pipeline_snapshot') }} as snapshots
   inner join calendar on snapshots.snapshot_on = calendar.date_day
-  cross join (
-    select max(date_day) as snapshot_on
-    from calendar
-    where is_complete
-  ) as newest
+  cross join as_of_day as newest
   where snapshots.is_week_end or snapshots.snapshot_on = newest.snapshot_on
 ),
 
