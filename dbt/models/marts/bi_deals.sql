@@ -8,9 +8,9 @@ with context as (
 
 deals as (
   select * from {{ ref('fct_deals') }}
-  where not is_deleted
 ),
 
+-- the deals that metrics count
 outcomes as (
   select * from {{ ref('int_deal_outcomes') }}
 ),
@@ -87,6 +87,7 @@ joined as (
     context.definition_version
   from deals
   cross join context
+  inner join outcomes on deals.deal_key = outcomes.deal_key
   inner join {{ ref('dim_pipeline') }} as pipelines on deals.pipeline_key = pipelines.pipeline_key
   inner join {{ ref('dim_stage') }} as all_stages on deals.stage_key = all_stages.stage_key
   inner join stage_sorts as stages on all_stages.stage = stages.stage
@@ -98,7 +99,6 @@ joined as (
   left join product_names
     on deals.source_relation = product_names.source_relation
       and own_products.product = product_names.product
-  left join outcomes on deals.deal_key = outcomes.deal_key
   left join losses on deals.deal_key = losses.deal_key
   left join stage_sorts as lost_from on deals.stage_lost_at = lost_from.stage
   left join {{ ref('mart_deal_health') }} as health on deals.deal_key = health.deal_key
