@@ -38,11 +38,17 @@ def code(path: Path) -> str:
     return re.sub(r"'[^'\n]*'", "''", text)
 
 
+DOCUMENTS = {
+    path: yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    for path in sorted((DBT / "models").rglob("*.yml"))
+}
+
+
 def properties() -> dict[str, dict]:
     """Model name → its block in a yml file, with the file under `_file`."""
     found: dict[str, dict] = {}
-    for path in sorted((DBT / "models").rglob("*.yml")):
-        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
+    for path, document in DOCUMENTS.items():
+        for model in document.get("models", []):
             assert model["name"] not in found, f"{model['name']} is described twice"
             found[model["name"]] = {**model, "_file": path}
     return found
@@ -106,8 +112,8 @@ def sources() -> dict[str, dict]:
     """Name of a source table → its block in a yml file."""
     return {
         f"{source['name']}.{table['name']}": table
-        for path in sorted((DBT / "models").rglob("*.yml"))
-        for source in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("sources", [])
+        for document in DOCUMENTS.values()
+        for source in document.get("sources", [])
         for table in source["tables"]
     }
 
