@@ -51,6 +51,9 @@ def exported(business: Business) -> pd.DataFrame:
         "stage": deals["Deal Stage"].map(names("stages", "Stage ID", "Stage Name")),
         "current_owner": deals["Owner ID"].map(names("owners", "User ID", "Full Name")),
         "account": deals["Company ID"].map(names("accounts", "Company ID", "Company Name")).fillna("(none)"),
+        "product": deals["Main Product"]
+        .map(names("products", "Product Code", "Product Name"))
+        .fillna("(none)"),
         "lead_source": deals["Lead Source"].fillna("(none)"),
         "close_date": deals["Close Date"],
         "amount_native": pd.to_numeric(deals["Amount"]),
@@ -80,6 +83,15 @@ def test_the_wide_deals_are_those_of_the_export_with_names_for_ids(
     found["close_date"] = found["close_date"].dt.strftime("%Y-%m-%d")
     found["amount_native"] = found["amount_native"].astype(float)
     pd.testing.assert_frame_equal(found, exported, check_dtype=False)
+
+
+def test_the_team_of_a_deal_is_that_of_its_owner(file: duckdb.DuckDBPyConnection, business: Business) -> None:
+    owners = pd.read_csv(business.export / "owners.csv", dtype=str)
+    told = set(zip(owners["Full Name"], owners["Team"], owners["Manager"], strict=True))
+    for table, names in (("bi_deals", "owner, team, manager"), ("bi_transitions", "owner, team, null")):
+        found = set(file.execute(f"select distinct {names} from {table} where owner <> '(none)'").fetchall())
+        assert len(found) > 10
+        assert found <= told | {(owner, team, None) for owner, team, _ in told}, table
 
 
 def test_a_plain_sum_of_deals_is_what_the_marts_say(file: duckdb.DuckDBPyConnection) -> None:
