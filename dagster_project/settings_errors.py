@@ -63,7 +63,6 @@ def add_configuration_problems(document: YamlDocument) -> None:
         )
 
 
-
 def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:
     names: dict[str, int] = {}
     for index, source in enumerate(sources):

@@ -102,7 +102,9 @@ def describe(result: PublishResult, as_of: str) -> dict[str, dg.MetadataValue]:
         "version": dg.MetadataValue.int(result.version),
         "as_of": dg.MetadataValue.text(as_of),
         "tables": dg.MetadataValue.table(rows, schema=schema),
-        "dagster/row_count": dg.MetadataValue.int(sum(copy.rows for copy in result.tables)),
+        "dagster/row_count": dg.MetadataValue.int(
+            sum(copy.rows for copy in result.tables if not copy.is_view)
+        ),
         "megabytes": dg.MetadataValue.float(round(result.size_bytes / 1e6, 2)),
         "seconds": dg.MetadataValue.float(round(result.seconds, 2)),
         "left_out": dg.MetadataValue.text(", ".join(result.absent) or "nothing"),

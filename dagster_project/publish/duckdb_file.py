@@ -18,6 +18,14 @@ import duckdb
 from dagster_project import run_lock
 from dagster_project.publish.errors import PublishFailed, PublishRefused
 from dagster_project.publish.published_tables import PublishedTable, read_published_tables
+from dagster_project.publish.published_views import (
+    PublishedView,
+    carried_view,
+    create_listed_views,
+    read_listed_views,
+    try_views,
+    view_query,
+)
 from dagster_project.publish.table_copy import (
     TableCopy,
     column_types,
@@ -76,6 +84,19 @@ class PublishResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class WrittenCopy:
+    """What was written into a copy: tables and carried views (`_publish` included), listed views, macros.
+
+    `absent` names extra tables that do not exist in the warehouse yet.
+    """
+
+    tables: tuple[TableCopy, ...]
+    absent: tuple[str, ...] = ()
+    views: tuple[PublishedView, ...] = ()
+    macros: tuple[TableMacro, ...] = ()
+
+
 def publish(
     warehouse: Warehouse,
     published_dir: Path,
@@ -102,8 +123,8 @@ def publish(
             refuse_full_disk(warehouse.path, versions)
             with versions.new() as number:
                 unfinished = versions.unfinished_path(number)
-                copies, absent, macros = write_copy(warehouse, unfinished, tables, run, number, published_at)
-                verify_copy(warehouse, unfinished, copies, macros)
+                written = write_copy(warehouse, unfinished, tables, run, number, published_at)
+                verify_copy(warehouse, unfinished, written)
                 accepted = versions.accept(number)
                 link = versions.flip(number)
         except (PublishRefused, WarehouseMissing) as error:
@@ -118,8 +139,8 @@ def publish(
         link=link,
         version=number,
         published_at=published_at,
-        tables=copies,
-        absent=absent,
+        tables=written.tables,
+        absent=written.absent,
         removed=tuple(removed),
         size_bytes=accepted.stat().st_size,
         seconds=time.monotonic() - started,
@@ -133,21 +154,28 @@ def write_copy(
     run: PublishRun,
     number: int,
     published_at: datetime,
-) -> tuple[tuple[TableCopy, ...], tuple[str, ...], tuple[TableMacro, ...]]:
-    """Write `path` from one snapshot of the warehouse, checkpoint it and close it.
-
-    Returns the copies, `_publish` included, the extra tables that do not exist yet, and the table macros.
-    """
+) -> WrittenCopy:
+    """Write `path` from one snapshot of the warehouse, checkpoint it and close it."""
     copies: list[TableCopy] = []
     absent: list[str] = []
     info: list[tuple[object, ...]] = []
+    published = {table.source for table in tables}
+
+    def note(copy: TableCopy, table: PublishedTable, built_by: str) -> None:
+        about_table = (copy.name, copy.rows, ", ".join(table.primary_key), table.source, built_by)
+        info.append((*about_table, run.run_id, run.as_of, published_at, run.definition_version, number))
+        copies.append(copy)
+
     with warehouse.connect(read_only=True) as connection:
         connection.execute(
             f"attach {quoted_text(str(path))} as {_CATALOG} "
             f"(type duckdb, read_write, storage_version {quoted_text(STORAGE_VERSION)})"
         )
         connection.begin()
+        queries = {table.name: view_query(connection, table) for table in tables}
         for table in tables:
+            if queries[table.name] is not None:
+                continue
             types = column_types(connection, table)
             if not types:
                 if table.is_built_by_dbt:
@@ -156,28 +184,29 @@ def write_copy(
                 absent.append(table.source)
                 continue
             copy = copy_table(connection, table, types, _CATALOG)
-            built_by = run.built_by if table.is_built_by_dbt else newest_run(connection, table, types)
-            key = ", ".join(table.primary_key)
-            about_table = (copy.name, copy.rows, key, table.source, built_by)
-            info.append((*about_table, run.run_id, run.as_of, published_at, run.definition_version, number))
-            copies.append(copy)
+            note(copy, table, run.built_by if table.is_built_by_dbt else newest_run(connection, table, types))
+        # views stand on tables, so they come when these are there
+        for table in tables:
+            query = queries[table.name]
+            if query is not None:
+                note(carried_view(connection, table, query, published, _CATALOG), table, run.built_by)
         copies.append(write_info(connection, info, _CATALOG))
+        views = read_listed_views(connection, tables)
+        create_listed_views(connection, views, _CATALOG)
         macros = read_table_macros(connection)
         create_table_macros(connection, macros, _CATALOG)
         connection.commit()
         connection.execute(f"checkpoint {_CATALOG}")
         connection.execute(f"detach {_CATALOG}")
-    return tuple(copies), tuple(absent), macros
+    return WrittenCopy(tuple(copies), tuple(absent), views, macros)
 
 
-def verify_copy(
-    warehouse: Warehouse, path: Path, expected: Sequence[TableCopy], macros: Sequence[TableMacro] = ()
-) -> None:
-    """Open the closed file read-only, read every value of it and call every macro.
+def verify_copy(warehouse: Warehouse, path: Path, expected: WrittenCopy) -> None:
+    """Open the closed file read-only, read every value of it, read every view and call every macro.
 
     Raises:
         PublishFailed: a write-ahead log was left, a table is missing, rows differ from what was written, or
-            a macro cannot be called.
+            a view or macro cannot be read.
     """
     wal = path.with_name(path.name + ".wal")
     if wal.exists():
@@ -189,16 +218,17 @@ def verify_copy(
         rows = connection.execute(
             "select table_name from information_schema.tables where table_schema = 'main'"
         ).fetchall()
-        missing = sorted({copy.name for copy in expected} - {name for (name,) in rows})
+        missing = sorted({copy.name for copy in expected.tables} - {name for (name,) in rows})
         if missing:
             raise PublishFailed(f"the copy lacks {', '.join(missing)}")
-        for copy in expected:
+        for copy in expected.tables:
             count, checksum = fingerprint(connection, quoted_name(copy.name))
             if count != copy.rows:
                 raise PublishFailed(f"{copy.name} has {count} rows in the copy, {copy.rows} were written")
             if checksum != copy.checksum:
                 raise PublishFailed(f"{copy.name} reads back other values than were written")
-        try_table_macros(connection, macros)
+        try_views(connection, expected.views)
+        try_table_macros(connection, expected.macros)
     finally:
         connection.close()
 

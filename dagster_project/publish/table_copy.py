@@ -1,7 +1,7 @@
 """Copy one table of the warehouse into the file that is being published: rows, key, comments, checksum."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -19,7 +19,7 @@ LARGEST_TABLE_WITH_KEY = 1_500_000
 WIDEST_KEY = 2
 
 _INFO_COLUMNS = {
-    "table_name": ("varchar", "Published table; the key of this table"),
+    "table_name": ("varchar", "Published table or bi_ view; the key of this table"),
     "row_count": ("bigint", "Rows of the table in this version"),
     "primary_key": ("varchar", "Key columns, comma separated; empty when the table has none"),
     "warehouse_table": ("varchar", "Table of the private warehouse that was copied"),
@@ -34,18 +34,23 @@ _INFO_COLUMNS = {
     "version": ("bigint", "Number of this version; it only ever grows"),
 }
 _INFO_DESCRIPTION = (
-    "One row per published table: its size, its key, and the runs that built and published it."
+    "One row per published table or bi_ view: its size, its key, and the runs that built and published it. "
+    "Views by segment and by role of a date show what is in these tables, and are not listed."
 )
 
 
 @dataclass(frozen=True)
 class TableCopy:
-    """A table as it was written: name, rows, declared key, and a checksum over all its values."""
+    """A table as it was written: name, rows, declared key, and a checksum over all its values.
+
+    The rows of a view are those of its tables once more.
+    """
 
     name: str
     rows: int
     primary_key: tuple[str, ...]
     checksum: int
+    is_view: bool = False
 
 
 def copy_table(
@@ -78,7 +83,7 @@ def copy_table(
         raise PublishRefused(
             f"{table.source} breaks its primary key ({', '.join(key)}): {first_line(error)}"
         ) from error
-    _write_comments(connection, target, table.description, table.columns, types)
+    write_comments(connection, target, table.description, table.columns, types)
     rows, checksum = fingerprint(connection, target)
     return TableCopy(table.name, rows, key, checksum)
 
@@ -94,7 +99,7 @@ def write_info(
     places = ", ".join("?" for _ in types)
     connection.executemany(f"insert into {target} values ({places})", rows)
     comments = {column: text for column, (_, text) in _INFO_COLUMNS.items()}
-    _write_comments(connection, target, _INFO_DESCRIPTION, comments, types)
+    write_comments(connection, target, _INFO_DESCRIPTION, comments, types)
     count, checksum = fingerprint(connection, target)
     return TableCopy(INFO_TABLE, count, ("table_name",), checksum)
 
@@ -128,6 +133,24 @@ def fingerprint(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int,
     return int(row[0]), int(row[1])
 
 
+def write_comments(
+    connection: duckdb.DuckDBPyConnection,
+    target: str,
+    description: str,
+    comments: Mapping[str, str],
+    columns: Iterable[str],
+    kind: str = "table",
+) -> None:
+    """Write the words of a table or view (`kind`) and of its columns into the catalogue."""
+    if description:
+        connection.execute(f"comment on {kind} {target} is {quoted_text(description)}")
+    for column in columns:
+        if comments.get(column):
+            connection.execute(
+                f"comment on column {target}.{quoted_name(column)} is {quoted_text(comments[column])}"
+            )
+
+
 def quoted_name(name: str) -> str:
     """An identifier in double quotes."""
     return '"' + name.replace('"', '""') + '"'
@@ -154,19 +177,3 @@ def _affordable_key(
         logger.info("%s is too large for an index: its key is named in %s only", table.name, INFO_TABLE)
         return ()
     return table.primary_key
-
-
-def _write_comments(
-    connection: duckdb.DuckDBPyConnection,
-    target: str,
-    description: str,
-    comments: Mapping[str, str],
-    types: Mapping[str, str],
-) -> None:
-    if description:
-        connection.execute(f"comment on table {target} is {quoted_text(description)}")
-    for column in types:
-        if comments.get(column):
-            connection.execute(
-                f"comment on column {target}.{quoted_name(column)} is {quoted_text(comments[column])}"
-            )

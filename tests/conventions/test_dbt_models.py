@@ -28,6 +28,13 @@ COUNTED_BY_ANOTHER = {
     "int_source_history": "what a source has told since when, whoever counts",
 }
 NIGHTLY_INPUT = re.compile(r"\bvar\s*\(")
+PLACEHOLDER = re.compile(r"\b(todo|tbd|fixme|xxx|lorem|placeholder|n/a)\b|\.\.\.$", re.IGNORECASE)
+# A BI tool shows one description at a time: whatever points at the column before it points at nothing.
+POINTS_BACK = re.compile(
+    r"^(Its|Their|The same|Of these|Those|The part of them|(Last|First) day of (it|them|that)|"
+    r"(Upper|Lower) end of (it|its|that)|(Name|Label|Key|Team|Median|Share) of (that|their))\b|"
+    r"\b(of|for) (it|them)\.$"
+)
 
 
 def code(path: Path) -> str:
@@ -38,17 +45,28 @@ def code(path: Path) -> str:
     return re.sub(r"'[^'\n]*'", "''", text)
 
 
+DOCUMENTS = {
+    path: yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    for path in sorted((DBT / "models").rglob("*.yml"))
+}
+
+
 def properties() -> dict[str, dict]:
     """Model name → its block in a yml file, with the file under `_file`."""
     found: dict[str, dict] = {}
-    for path in sorted((DBT / "models").rglob("*.yml")):
-        for model in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("models", []):
+    for path, document in DOCUMENTS.items():
+        for model in document.get("models", []):
             assert model["name"] not in found, f"{model['name']} is described twice"
             found[model["name"]] = {**model, "_file": path}
     return found
 
 
 PROPERTIES = properties()
+
+
+def is_public(block: dict) -> bool:
+    """Whether a model is part of the published contract."""
+    return "public" in (block.get("access"), block.get("config", {}).get("access"))
 
 
 def test_there_are_models_to_look_at() -> None:
@@ -96,6 +114,66 @@ def test_every_mart_asks_which_deals_metrics_exclude_leaves_out() -> None:
     readers = {name: text for name, text in readers.items() if ALL_DEALS.search(text)}
     assert len(readers) > 15
     assert {name for name, text in readers.items() if "excluded" not in text} == set(COUNTED_BY_ANOTHER)
+
+
+def told(block: dict) -> dict[str, str]:
+    """The descriptions of a model or source table and of its columns, each in one line."""
+    columns = {column["name"]: column.get("description") or "" for column in block.get("columns", [])}
+    texts = {"": block.get("description") or "", **columns}
+    return {name: " ".join(text.split()) for name, text in texts.items()}
+
+
+def sources() -> dict[str, dict]:
+    """Name of a source table → its block in a yml file."""
+    return {
+        f"{source['name']}.{table['name']}": table
+        for document in DOCUMENTS.values()
+        for source in document.get("sources", [])
+        for table in source["tables"]
+    }
+
+
+SOURCES = sources()
+
+
+@pytest.mark.parametrize("name", [*PROPERTIES, *SOURCES])
+def test_what_is_described_is_described_in_a_sentence(name: str) -> None:
+    block = PROPERTIES.get(name) or SOURCES[name]
+    texts = told(block)
+    assert texts[""].startswith("One row per ") and len(texts[""].split()) >= 4
+    wrong = {
+        column: text
+        for column, text in texts.items()
+        if len(text) < 8 or not text.endswith((".", ":", ")")) or PLACEHOLDER.search(text)
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", [name for name, block in PROPERTIES.items() if is_public(block)])
+def test_a_published_column_is_understood_without_the_one_before_it(name: str) -> None:
+    texts = told(PROPERTIES[name])
+    assert len(texts[""]) >= 60, "say what the table is for, or what may be added up"
+    assert not {column: text for column, text in texts.items() if POINTS_BACK.search(text)}
+    repeated = [
+        column
+        for column, text in texts.items()
+        for sentences in [re.split(r"(?<=[.;]) ", text)]
+        if len(set(sentences)) < len(sentences)
+    ]
+    assert not repeated
+
+
+def test_the_documentation_has_a_first_chapter_whose_tables_exist() -> None:
+    text = (DBT / "models" / "overview.md").read_text(encoding="utf-8")
+    assert "{% docs __overview__ %}" in text
+    links = re.findall(
+        r"\[(\w+)\]\(#!/(?:model/model\.stageledger|source/source\.stageledger\.\w+)\.(\w+)\)", text
+    )
+    assert len(links) > 15
+    assert all(shown == target for shown, target in links)
+    names = set(re.findall(r"`((?:mart|fct|dim|bi|int|forecast)_[a-z_]+)`", text)) - {"dim_", "int_"}
+    tables = {name.rpartition(".")[2] for name in SOURCES}
+    assert names | {shown for shown, _ in links} <= set(PROPERTIES) | tables
 
 
 def test_every_described_model_exists() -> None:

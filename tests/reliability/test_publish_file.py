@@ -1,6 +1,7 @@
 """What the published file holds, what it says about itself, and what is kept of earlier versions."""
 
 import json
+import shutil
 from datetime import date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,12 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pytest
-from publish_scenario import AS_OF, MANIFEST, Scenario
+from publish_scenario import AS_OF, MANIFEST, Scenario, model
 
 from dagster_project.publish import table_copy, versions
 from dagster_project.publish.assets import build_publish_assets, is_warehouse_newer
 from dagster_project.publish.build_state import read_build_state
-from dagster_project.publish.errors import PublishRefused
+from dagster_project.publish.errors import PublishFailed, PublishRefused
 from dagster_project.publish.published_tables import read_published_tables
 from dagster_project.publish.versions import current_file
 
@@ -237,6 +238,87 @@ def test_without_symbolic_links_a_pointer_file_names_the_newest_version(
 
 def test_nothing_is_current_before_the_first_publish(tmp_path: Path) -> None:
     assert current_file(tmp_path / "published") is None
+
+
+def add_views(scenario: Scenario, reads: str = "marts.mart_stages") -> None:
+    """A public model that is a view in the warehouse, and a listed view of the published file."""
+    words = {"stage": "Label", "pipelines": "Pipelines with the stage"}
+    manifest = {**MANIFEST, "nodes": {**MANIFEST["nodes"], "bi": model("bi_stages", words, ["stage"])}}
+    (scenario.root / "manifest.json").write_text(json.dumps(manifest))
+    scenario.warehouse.execute(
+        "create or replace view marts.bi_stages as "
+        f"select stage, count(*) as pipelines from {reads} group by stage"
+    )
+    scenario.warehouse.execute(
+        "create or replace table marts.int_published_views as select 'mart_stages_by_pipeline' as view_name, "
+        "'One row per pipeline: its stages.' as description, 'mart_stages' as words_like, "
+        """'{"stages": "Stages, it''s a count"}' as column_words, """
+        "'select pipeline, count(*) as stages from mart_stages group by pipeline' as body"
+    )
+
+
+def test_views_are_published_over_the_published_tables_whatever_the_file_is_called(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    add_views(scenario)
+    result = scenario.publish(1)
+
+    expected = [("Lead", 2), ("Quote", 1)]
+    with duckdb.connect() as connection:
+        shutil.copy(result.path, tmp_path / "copy.duckdb")
+        connection.execute(f"attach '{tmp_path / 'copy.duckdb'}' as anything (read_only)")
+        found = connection.execute("select stage, pipelines from anything.bi_stages order by all").fetchall()
+        assert found == expected
+        found = connection.execute("select * from anything.mart_stages_by_pipeline order by all").fetchall()
+        assert found == [("New", 2), ("Old", 1)]
+    assert rows(scenario, "select row_count, primary_key from _publish where table_name = 'bi_stages'") == [
+        (2, "stage")
+    ]
+    assert [copy.name for copy in result.tables if copy.is_view] == ["bi_stages"]
+
+
+def test_views_and_their_columns_carry_comments(scenario: Scenario) -> None:
+    add_views(scenario)
+    scenario.publish(1)
+
+    assert rows(
+        scenario, "select view_name, comment from duckdb_views() where not internal order by all"
+    ) == [
+        ("bi_stages", "One row per stage of bi_stages."),
+        ("mart_stages_by_pipeline", "One row per pipeline: its stages."),
+    ]
+    assert rows(
+        scenario,
+        "select column_name, comment from duckdb_columns() "
+        "where table_name in ('bi_stages', 'mart_stages_by_pipeline') order by table_name, column_index",
+    ) == [
+        ("stage", "Label"),
+        ("pipelines", "Pipelines with the stage"),
+        ("pipeline", "Label"),
+        ("stages", "Stages, it's a count"),
+    ]
+
+
+def test_a_view_that_reads_what_is_not_published_is_refused(scenario: Scenario) -> None:
+    scenario.publish(1)
+    scenario.warehouse.execute("create table marts.int_stages as from marts.mart_stages")
+    add_views(scenario, reads="marts.int_stages")
+
+    with pytest.raises(PublishRefused, match=r"the view bi_stages reads marts\.int_stages, which is not"):
+        scenario.publish(2)
+    assert current_file(scenario.published) == scenario.published / "marts-1.duckdb"
+
+
+def test_a_listed_view_that_cannot_be_read_is_not_published(scenario: Scenario) -> None:
+    scenario.publish(1)
+    add_views(scenario)
+    scenario.warehouse.execute(
+        "update marts.int_published_views set body = replace(body, 'pipeline', 'wipeline')"
+    )
+
+    with pytest.raises(PublishFailed, match=r"the view mart_stages_by_pipeline cannot be read.*wipeline"):
+        scenario.publish(2)
+    assert current_file(scenario.published) == scenario.published / "marts-1.duckdb"
 
 
 def test_manifest_words_keys_and_access_are_read(scenario: Scenario) -> None:

@@ -1,5 +1,5 @@
 with users as (
-  {{ pipedrive_newest('users', ['id', 'name', 'email', 'active_flag', 'is_deleted']) }}
+  {{ pipedrive_landed('users', ['id', 'name', 'email', 'active_flag', 'is_deleted']) }}
 ),
 
 final as (

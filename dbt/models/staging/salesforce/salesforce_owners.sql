@@ -1,7 +1,11 @@
 -- Users; their role is the team. Salesforce does not tell when a user left, only that. Names of roles and managers are
 -- today's: their change does not touch the user.
 with users as (
-  {{ landed_salesforce_newest('owners', ['Name', 'Email', 'IsActive', 'CreatedDate', 'UserRoleId', 'ManagerId']) }}
+  {{ landed_salesforce('owners', ['Name', 'Email', 'IsActive', 'CreatedDate', 'UserRoleId', 'ManagerId']) }}
+),
+
+managers as (
+  {{ landed_salesforce_newest('owners', ['Name']) }}
 ),
 
 roles as (
@@ -27,7 +31,7 @@ final as (
   left join roles
     on users.source_relation = roles.source_relation
       and users.p.userroleid = roles.record_id
-  left join users as managers
+  left join managers
     on users.source_relation = managers.source_relation
       and users.p.managerid = managers.record_id
 )
