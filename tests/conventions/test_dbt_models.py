@@ -23,6 +23,9 @@ NOT_PORTABLE = re.compile(
 # The tables that hold all deals, and the marts' models that need not ask which of them count.
 ALL_DEALS = re.compile(r"ref\('(fct_deals|fct_deal_versions|fct_stage_transitions|int_stage_visits)'\)")
 COUNTED_BY_ANOTHER = {
+    "bi_deals": "int_deal_outcomes",
+    "bi_pipeline_weekly": "fct_pipeline_snapshot",
+    "mart_pipeline_daily": "int_hygiene_checks, for what is dead",
     "int_lost_deals": "int_deal_outcomes",
     "int_periods": "the days that the data reach, whoever counts",
     "int_source_history": "what a source has told since when, whoever counts",

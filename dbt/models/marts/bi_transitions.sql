@@ -20,6 +20,7 @@ moves as (
   from {{ ref('fct_stage_transitions') }} as transitions
   inner join deals on transitions.deal_key = deals.deal_key
   where transitions.business_date <= deals.as_of
+    and transitions.excluded_by is null
 ),
 
 final as (

@@ -55,7 +55,7 @@ pipelines as (
       pipeline_key,
       count(*) as deals_there
     from {{ ref('fct_deals') }}
-    where not is_deleted
+    where not is_deleted and excluded_by is null
     group by pipeline_key
   ) as deals on pipelines.pipeline_key = deals.pipeline_key
   left join {{ ref('dim_stage') }} as stages
