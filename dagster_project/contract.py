@@ -176,6 +176,36 @@ SOURCE_ENTITIES: dict[str, Entity] = {
             },
             required=("deal_id", "owner"),
         ),
+        # A lead that became several deals has a row for each.
+        Entity(
+            "leads",
+            {
+                "lead_id": "text",
+                "deal_id": "text",
+                "name": "text",
+                "stage": "text",
+                "status": "text",
+                "created_at": "instant",
+                "converted_at": "instant",
+                "modified_at": "instant",
+                "owner": "text",
+                "source": "text",
+                "deleted_at": "instant",
+            },
+            required=("lead_id",),
+            key=("lead_id", "deal_id"),
+        ),
+        Entity(
+            "lead_history",
+            {
+                "lead_id": "text",
+                "changed_at": "instant",
+                "stage": "text",
+                "from_stage": "text",
+                "sequence": "text",
+            },
+            required=("lead_id", "changed_at", "stage"),
+        ),
     )
 }
 
