@@ -177,7 +177,7 @@ def new_owner(now: Business) -> None:
 
 
 def leads_that_become_deals(now: Business) -> None:
-    """A new or known lead becomes one deal or two, another deal, or none any more; late rows of its history."""
+    """A lead becomes one deal or two, another deal, or none any more; late rows of its history."""
     for source, deal_id in now.some_deals(4):
         lead_id = f"lead {now.rng.randint(1, 6)}"
         known = now.leads.get((source, lead_id), [])

@@ -35,7 +35,7 @@ OUTLOOK_TABLES = (
     "fct_pipeline_snapshot",
     "fct_pipeline_movements",
 )
-STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks")
+STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks", "mart_lead_conversion")
 DEAL_TABLES = (
     "mart_deal_health",
     "mart_loss_reasons",
