@@ -295,6 +295,12 @@ BUSINESS_ENTITIES: dict[str, Entity] = {
             {"currency": "text", "rate_date": "date", "rate": "decimal", "recorded_on": "date"},
             required=("currency", "rate_date", "rate"),
         ),
+        # Rates that a budget was made at, each for a fiscal year, quarter or month.
+        Entity(
+            "plan_rates",
+            {"period": "text", "currency": "text", "rate": "decimal", "recorded_on": "date"},
+            required=("period", "currency", "rate"),
+        ),
         Entity("holidays", {"date": "date", "name": "text", "region": "text"}, required=("date",)),
         Entity(
             "aliases",

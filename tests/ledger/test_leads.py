@@ -119,7 +119,6 @@ def test_t46_the_stages_of_a_lead_precede_those_of_its_deal_on_one_path(tables: 
     in_the_ledger = tables.rows("fct_stage_transitions", "distinct path_id", where="deal_id = 'D1'")
     assert in_the_ledger == tables.rows(
         "fct_path_steps",
-        "mart_lead_conversion",
         "distinct path_id",
         where="lead_key = (select lead_key from ledger.int_leads where lead_id = 'L1')",
     )
@@ -342,8 +341,15 @@ CASES.append(
             lead("X1", None, "Unqualified"),
             lead("X2", None, "Kein Interesse"),
             lead("X3", None, "New", status="Lost"),
+            lead("X4", None, "New", status="KEIN INTERESSE"),
+            lead("X5", None, "Called"),
         ],
-        [moved("X2", 0, "New"), moved("X2", 5, "Kein Interesse")],
+        [
+            moved("X2", 0, "New"),
+            moved("X2", 5, "Kein Interesse"),
+            moved("X5", 0, "Kein Interesse"),
+            moved("X5", 6, "Called"),
+        ],
     )
 )
 
@@ -354,7 +360,9 @@ def test_a_disqualified_lead_is_known_by_usual_words_or_by_the_businesss_own(tab
         ("X1", date(2025, 3, 3)),
         ("X2", date(2025, 3, 8)),
         ("X3", date(2025, 3, 3)),
+        ("X4", date(2025, 3, 3)),
     ]
+    assert moves(tables, "X5") == [("Kein Interesse", "disqualified", 0), ("Called", "open", 6)]
 
 
 # -- builds of their own --
@@ -383,7 +391,7 @@ def test_on_a_past_day_a_lead_is_what_it_was(
 
 
 def test_no_table_of_deals_reads_leads() -> None:
-    """So none of them can change by a row where there are leads."""
+    """So none of them can change by a row where there are leads; readiness says whether there are any."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (DBT_PROJECT / "models").rglob("*.sql")}
     reads = {name: set(re.findall(r"ref\('(\w+)'\)", text)) for name, text in texts.items()}
     of_leads = {"stg_leads", "stg_lead_events"}
@@ -398,4 +406,6 @@ def test_no_table_of_deals_reads_leads() -> None:
         "fct_leads",
         "fct_path_steps",
         "mart_lead_conversion",
+        "int_source_coverage",
+        "mart_data_readiness",
     }
