@@ -365,6 +365,36 @@ def test_a_disqualified_lead_is_known_by_usual_words_or_by_the_businesss_own(tab
     assert moves(tables, "X5") == [("Kein Interesse", "disqualified", 0), ("Called", "open", 6)]
 
 
+CASES.append(
+    Case(
+        [
+            lead("said early", "unread", converted_at=after(5)),
+            lead("before creation", "unread", converted_at=after(-1)),
+            lead("future", None, "New"),
+            lead("late history", None, "Called", modified_at=after(9)),
+        ],
+        [
+            moved("said early", 3, "Converted"),
+            moved("future", 0, "New"),
+            moved("future", 400, "Called"),
+            *(row | {"extracted_at": NEXT_NIGHT} for row in worked("late history")),
+        ],
+    )
+)
+
+
+def test_what_cannot_be_is_set_to_the_nearest_instant_that_can(tables: LedgerTables) -> None:
+    """A stage says converted before the day that is told, a conversion precedes creation, a move is ahead."""
+    assert moves(tables, "said early") == [("Converted", "open", 3), ("(converted)", "converted", 5)]
+    assert moves(tables, "before creation") == [("(open)", "open", 0), ("(converted)", "converted", 0)]
+    read_after = (FIRST_EXTRACTION - CREATED) / timedelta(days=1)
+    assert moves(tables, "future")[1:] == [("Called", "open", read_after)]
+
+
+def test_a_history_that_arrives_after_the_record_has_the_last_word(tables: LedgerTables) -> None:
+    assert moves(tables, "late history")[-1] == ("Qualified", "open", 8)
+
+
 # -- builds of their own --
 
 

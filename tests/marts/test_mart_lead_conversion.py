@@ -47,6 +47,7 @@ def told(models: dict[str, Model], leads: pd.DataFrame, min_sample: int = 1) -> 
             "days_to_conversion": leads["converted"].astype("Int64").where(is_known),
             "days_to_won": leads["won"].astype("Int64"),
             "deals_won": leads["won"].notna().astype(int),
+            "deals_became": leads["lead_key"].isin(["a", "d", "f"]).astype(int),
             "is_created_unknown": False,
             "conversion_basis": is_known.map({True: "told", False: "last_seen"}),
             "converted_on": created + days["converted"],
@@ -97,12 +98,13 @@ def test_seven_leads_by_hand(models: dict[str, Model]) -> None:
     counts = [
         "leads_created",
         "leads_converted",
+        "leads_without_deal",
         "leads_disqualified",
         "leads_open",
         "leads_won",
         "leads_left_out",
     ]
-    assert rows.loc["30d", counts].tolist() == [7, 4, 1, 2, 1, 1]
+    assert rows.loc["30d", counts].tolist() == [7, 4, 1, 1, 2, 1, 1]
     assert rows.loc["30d", ["conversion_numerator", "conversion_denominator", "won_numerator"]].tolist() == [
         1,
         4,

@@ -152,7 +152,7 @@ judged as (
     lines.inference_rule,
     lines.place,
     case
-      when lines.placed_at >= leads.converted_at then 'converted'
+      when lines.placed_at >= leads.converted_at and lines.place > 0 then 'converted'
       when lines.outcome = 'converted' then 'open'
       when leads.outcome = 'disqualified'
         and row_number() over (partition by lines.lead_key order by lines.placed_at desc, lines.place desc) = 1 then 'disqualified'

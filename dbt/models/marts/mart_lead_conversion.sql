@@ -30,6 +30,7 @@ leads as (
     leads.days_to_conversion,
     leads.days_to_won,
     leads.deals_won,
+    leads.deals_became,
     leads.is_created_unknown or coalesce(leads.conversion_basis = 'last_seen', false) as is_left_out,
     {{ days_between('leads.created_on', 'leads.as_of') }} as age_days,
     {{ days_between('leads.created_on', 'coalesce(leads.converted_on, leads.disqualified_on, leads.as_of)') }} as followed_days,
@@ -97,6 +98,7 @@ cells as (
     {%- for status in ['converted', 'disqualified', 'open'] %}
     count(case when status = '{{ status }}' then 1 end) as leads_{{ status }},
     {%- endfor %}
+    count(case when status = 'converted' and deals_became = 0 then 1 end) as leads_without_deal,
     count(case when deals_won > 0 then 1 end) as leads_won,
     count(case when is_left_out then 1 end) as leads_left_out,
     cast(coalesce(sum(deals_credited), 0) as bigint) as deals_from_leads,
@@ -267,6 +269,7 @@ final as (
     cast(compared.horizon_days as int) as horizon_days,
     compared.leads_created,
     compared.leads_converted,
+    compared.leads_without_deal,
     compared.leads_disqualified,
     compared.leads_open,
     compared.leads_won,
