@@ -237,35 +237,21 @@ HISTORY_FIELDS: tuple[str, ...] = (
     "probability",
 )
 
+_PERIOD_AMOUNT: dict[str, Kind] = {
+    "period": "text",
+    "segment_type": "text",
+    "segment": "text",
+    "amount": "decimal",
+    "currency": "text",
+    "recorded_on": "date",
+}
 # The business's own facts, named under `tables:`.
 BUSINESS_ENTITIES: dict[str, Entity] = {
     entity.name: entity
     for entity in (
         Entity("teams", {"team": "text", "manager": "text", "region": "text"}, required=("team",)),
-        Entity(
-            "quotas",
-            {
-                "period": "text",
-                "segment_type": "text",
-                "segment": "text",
-                "amount": "decimal",
-                "currency": "text",
-                "recorded_on": "date",
-            },
-            required=("period", "amount"),
-        ),
-        Entity(
-            "plan",
-            {
-                "period": "text",
-                "segment_type": "text",
-                "segment": "text",
-                "amount": "decimal",
-                "currency": "text",
-                "recorded_on": "date",
-            },
-            required=("period", "amount"),
-        ),
+        Entity("quotas", _PERIOD_AMOUNT, required=("period", "amount")),
+        Entity("plan", _PERIOD_AMOUNT, required=("period", "amount")),
         Entity(
             "submissions",
             {
