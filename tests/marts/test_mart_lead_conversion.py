@@ -142,6 +142,7 @@ def test_deleted_leads_are_left_out_and_those_older_than_the_calendar_are_in_all
     leads = SEVEN.assign(is_deleted=SEVEN["lead_key"] == "c")
     leads.loc[0, "created_on"] = "2023-05-01"
     rows = told(models, leads)["leads_created"].xs("to_date", level="horizon")
+    assert rows.index.get_level_values("period").notna().all()
     assert rows[(*QUARTER, "all")] == 5
     assert rows[("all", "all", "all")] == 6
 
