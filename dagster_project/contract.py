@@ -183,6 +183,36 @@ SOURCE_ENTITIES: dict[str, Entity] = {
             },
             required=("deal_id", "owner"),
         ),
+        # A lead that became several deals has a row for each.
+        Entity(
+            "leads",
+            {
+                "lead_id": "text",
+                "deal_id": "text",
+                "name": "text",
+                "stage": "text",
+                "status": "text",
+                "created_at": "instant",
+                "converted_at": "instant",
+                "modified_at": "instant",
+                "owner": "text",
+                "source": "text",
+                "deleted_at": "instant",
+            },
+            required=("lead_id",),
+            key=("lead_id", "deal_id"),
+        ),
+        Entity(
+            "lead_history",
+            {
+                "lead_id": "text",
+                "changed_at": "instant",
+                "stage": "text",
+                "from_stage": "text",
+                "sequence": "text",
+            },
+            required=("lead_id", "changed_at", "stage"),
+        ),
     )
 }
 
@@ -216,35 +246,21 @@ HISTORY_FIELDS: tuple[str, ...] = (
     "probability",
 )
 
+_PERIOD_AMOUNT: dict[str, Kind] = {
+    "period": "text",
+    "segment_type": "text",
+    "segment": "text",
+    "amount": "decimal",
+    "currency": "text",
+    "recorded_on": "date",
+}
 # The business's own facts, named under `tables:`.
 BUSINESS_ENTITIES: dict[str, Entity] = {
     entity.name: entity
     for entity in (
         Entity("teams", {"team": "text", "manager": "text", "region": "text"}, required=("team",)),
-        Entity(
-            "quotas",
-            {
-                "period": "text",
-                "segment_type": "text",
-                "segment": "text",
-                "amount": "decimal",
-                "currency": "text",
-                "recorded_on": "date",
-            },
-            required=("period", "amount"),
-        ),
-        Entity(
-            "plan",
-            {
-                "period": "text",
-                "segment_type": "text",
-                "segment": "text",
-                "amount": "decimal",
-                "currency": "text",
-                "recorded_on": "date",
-            },
-            required=("period", "amount"),
-        ),
+        Entity("quotas", _PERIOD_AMOUNT, required=("period", "amount")),
+        Entity("plan", _PERIOD_AMOUNT, required=("period", "amount")),
         Entity(
             "submissions",
             {
@@ -273,6 +289,12 @@ BUSINESS_ENTITIES: dict[str, Entity] = {
             "fx_rates",
             {"currency": "text", "rate_date": "date", "rate": "decimal", "recorded_on": "date"},
             required=("currency", "rate_date", "rate"),
+        ),
+        # Rates that a budget was made at, each for a fiscal year, quarter or month.
+        Entity(
+            "plan_rates",
+            {"period": "text", "currency": "text", "rate": "decimal", "recorded_on": "date"},
+            required=("period", "currency", "rate"),
         ),
         Entity("holidays", {"date": "date", "name": "text", "region": "text"}, required=("date",)),
         Entity(

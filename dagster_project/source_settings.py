@@ -150,6 +150,8 @@ class FileSource(Section):
     owners: TableFile | None = None
     line_items: TableFile | None = None
     deal_splits: TableFile | None = None
+    leads: TableFile | None = None
+    lead_history: TableFile | None = None
     pipelines: TableFile | None = None
     stages: Stages | None = None
     stage_entered: dict[str, str] = Field(default_factory=dict)

@@ -28,6 +28,8 @@ _DESCRIPTIONS = {
     "owners": "Owners of deals in {source} with team, manager and region.",
     "line_items": "Line items of the deals of {source}.",
     "deal_splits": "Who shares the credit for deals of {source}, and how much of it.",
+    "leads": "Leads of {source}, and the deals they became.",
+    "lead_history": "Stage changes of leads of {source}.",
     "rejects": "Rows of {source} that could not be read: file, row, column, value, reason, remedy.",
     "reads": "Files read from {source}, with the number of rows read, kept, rejected and duplicate.",
 }

@@ -29,8 +29,7 @@ def land(book: Book, folder: Path, parts: int = 1) -> None:
             batches[row.source, entity, row.extracted_at, row.is_initial_load].append(told)
     for entity, members in book.facts:
         for number, member in enumerate(members):
-            source = member.get("source", "crm")
-            extracted_at = member.get("extracted_at", FIRST_EXTRACTION)
+            source, extracted_at = member.get("source", "crm"), member.get("extracted_at", FIRST_EXTRACTION)
             told = {name: value for name, value in member.items() if name not in ("source", "extracted_at")}
             is_initial = extracted_at == FIRST_EXTRACTION
             batches[source, entity, extracted_at, is_initial].append((str(number), told))

@@ -166,7 +166,8 @@ class NightsBench:
         """Rows that only one of the ledgers has, by table; their bags of rows are hashed first."""
         found = {}
         for name in self._compiled.order:
-            if name in OF_THE_BUILD or self._compiled.first[name].is_view:
+            is_inner_view = self._compiled.first[name].is_view and not name.startswith("fct_")
+            if name in OF_THE_BUILD or is_inner_view:
                 continue
             nightly, whole = f"nightly.ledger.{name}", f"whole.ledger.{name}"
             if self._bag(nightly) != self._bag(whole):

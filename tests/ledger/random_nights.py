@@ -36,6 +36,8 @@ class Business:
     snapshots: dict[date, Snapshot] = field(default_factory=dict)
     rates: dict[date, float] = field(default_factory=lambda: {date(2025, 1, 1): 0.9})
     owners: list[str] = field(default_factory=list)
+    leads: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)
+    lead_moves: list[tuple[str, str, datetime, str]] = field(default_factory=list)
     holidays: list[date] = field(default_factory=list)
 
     @property
@@ -174,6 +176,16 @@ def new_owner(now: Business) -> None:
     now.owners.append(now.rng.choice(("ann", "bob", "cid")))
 
 
+def leads_that_become_deals(now: Business) -> None:
+    """A lead becomes one deal or two, another deal, or none any more; late rows of its history."""
+    for source, deal_id in now.some_deals(4):
+        lead_id = f"lead {now.rng.randint(1, 6)}"
+        known = now.leads.get((source, lead_id), [])
+        now.leads[source, lead_id] = now.rng.choice(([None], [deal_id], [deal_id], [*known[:1], deal_id]))
+        at = datetime.combine(now.day, datetime.min.time()) - timedelta(days=now.rng.randint(0, 40))
+        now.lead_moves.append((source, lead_id, at, now.rng.choice(("New", "Working", "Unqualified"))))
+
+
 def nothing(now: Business) -> None:
     """A quiet night."""
 
@@ -196,6 +208,8 @@ COMMON: tuple[Callable[[Business], None], ...] = (
     late_snapshot,
     new_rate,
     new_owner,
+    leads_that_become_deals,
+    leads_that_become_deals,
     nothing,
 )
 
@@ -282,5 +296,28 @@ def _night(now: Business, news: tuple[str, ...]) -> Night:
             for source in ("crm", "other_crm")
         ],
         "stg_holidays": [("business", day, "a holiday", None) for day in sorted(set(now.holidays))],
+        "stg_leads": [
+            (
+                *lead,
+                deal_id,
+                None,
+                "New",
+                "open",
+                None,
+                None,
+                None,
+                "ann",
+                None,
+                False,
+                landed_through,
+                not place,
+            )
+            for lead, deals in sorted(now.leads.items())
+            for place, deal_id in enumerate(dict.fromkeys(deals))
+        ],
+        "stg_lead_events": [
+            (source, lead_id, at, stage, None, None, "open", landed_through)
+            for source, lead_id, at, stage in sorted(set(now.lead_moves))
+        ],
     }
     return Night(book, staged, news)

@@ -35,7 +35,12 @@ OUTLOOK_TABLES = (
     "fct_pipeline_snapshot",
     "fct_pipeline_movements",
 )
-STATISTICS_TABLES = ("mart_win_rate_cohorts", "mart_bottlenecks", "mart_stage_conversion")
+STATISTICS_TABLES = (
+    "mart_win_rate_cohorts",
+    "mart_bottlenecks",
+    "mart_stage_conversion",
+    "mart_lead_conversion",
+)
 SCOPE_TABLES = ("int_exclusion_findings",)
 DEAL_TABLES = (
     "mart_deal_health",

@@ -113,6 +113,8 @@ def test_readiness_says_which_metrics_the_export_carries(export: LedgerTables) -
         "conversion_rate of the first stage",
         "median_days of the first stage",
         "win_rate_amount",
+        "won_amount_plan",
+        "conversion_rate of leads",
         "segment_type source",
         "segment_type deal_type",
         "forecast in deals",
@@ -168,8 +170,9 @@ def test_a_metric_that_is_called_unavailable_has_no_value(export: LedgerTables) 
         "metric",
         where="mart = 'mart_sales_performance' and status = 'unavailable' and metric not like '% %'",
     )
-    assert unavailable == [("win_rate_amount",)]
-    assert export.rows("marts.mart_sales_performance", "max(win_rate_amount)") == [(None,)]
+    assert unavailable == [("win_rate_amount",), ("won_amount_plan",)]
+    columns = ("max(win_rate_amount)", "max(won_amount_plan)")
+    assert export.rows("marts.mart_sales_performance", *columns) == [(None, None)]
 
 
 def test_a_metric_is_defined_where_its_column_is_described(export: LedgerTables) -> None:
@@ -189,7 +192,7 @@ def test_a_metric_is_defined_where_its_column_is_described(export: LedgerTables)
         if (table, column) in described
     }
     assert set(written) == set(described)
-    assert len([key for key in written if key[0] == "mart_sales_performance"]) == 16
+    assert len([key for key in written if key[0] == "mart_sales_performance"]) == 17
     for key, (definition, formula, unit) in written.items():
         assert definition == " ".join(described[key]["definition"].split())
         assert (formula, unit) == tuple(

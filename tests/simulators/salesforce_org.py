@@ -65,6 +65,18 @@ FIELDS: dict[str, dict[str, str]] = {
         "OldValue": "anyType",
         "NewValue": "anyType",
     },
+    "Lead": STAMPED
+    | {
+        "Name": "string",
+        "Status": "picklist",
+        "IsConverted": "boolean",
+        "ConvertedDate": "date",
+        "ConvertedOpportunityId": "reference",
+        "LeadSource": "picklist",
+        "OwnerId": "reference",
+    },
+    "LeadHistory": SYSTEM
+    | {"LeadId": "reference", "Field": "picklist", "OldValue": "anyType", "NewValue": "anyType"},
     "OpportunityStage": STAMPED
     | {
         "ApiName": "string",
@@ -156,6 +168,7 @@ NOT_REPLICATED = {
     "RecordType",
     "UserRole",
     "OpportunityFieldHistory",
+    "LeadHistory",
     "CurrencyType",
     "DatedConversionRate",
     "OpportunitySplitType",

@@ -91,6 +91,16 @@ class SalesforceConnector(Connector):
             is_core=False,
             is_log=True,
         ),
+        EntitySpec(
+            "leads", Reading.CHANGED, "Leads of {source} and the opportunity each became.", is_core=False
+        ),
+        EntitySpec(
+            "lead_history",
+            Reading.CHANGED,
+            "Status changes of leads of {source}, where their tracking is on.",
+            is_core=False,
+            is_log=True,
+        ),
         EntitySpec("line_items", Reading.CHANGED, "Products of deals of {source}.", is_core=False),
         EntitySpec("split_types", Reading.WHOLE, "Kinds of split credit of {source}.", is_core=False),
         EntitySpec("deal_splits", Reading.CHANGED, "Split credit of deals of {source}.", is_core=False),

@@ -130,6 +130,19 @@ OBJECTS: dict[str, SObject] = {
         where="Field IN ('StageName', 'Owner', 'RecordType')",
         can_bulk=False,
     ),
+    # Without names: whose leads they are matters to no metric.
+    "leads": SObject(
+        "Lead",
+        ("Id", "Status", "IsConverted", "OwnerId", "CreatedDate", "IsDeleted", "SystemModstamp"),
+        ("LeadSource", "ConvertedDate", "ConvertedOpportunityId"),
+    ),
+    "lead_history": SObject(
+        "LeadHistory",
+        ("Id", "LeadId", "Field", "OldValue", "NewValue", "CreatedDate", "IsDeleted"),
+        changed="CreatedDate",
+        where="Field IN ('Status', 'leadConverted')",
+        can_bulk=False,
+    ),
     "line_items": SObject(
         "OpportunityLineItem",
         ("Id", "OpportunityId", "Quantity", "UnitPrice", "TotalPrice", "IsDeleted", "SystemModstamp"),

@@ -54,15 +54,17 @@ def judge(scratch: FileScratch) -> None:
 
 def _add_older_of_one_instant(scratch: FileScratch) -> None:
     """Count the older versions of one record and instant as duplicates, if the file is in order of time."""
-    key = scratch.entity.key[0] if scratch.entity.key else None
-    if key not in scratch.columns.columns or "modified_at" not in scratch.columns.columns:
+    names = [field for field in scratch.entity.key if field in scratch.columns.columns]
+    if not names or names[0] != scratch.entity.key[0] or "modified_at" not in scratch.columns.columns:
         return
+    first, *others = (f"f_{field}" for field in names)
+    key = f"row({first}, {', '.join(others)})" if others else first
     scratch.connection.execute(
         f"""
         insert into duplicates
         with judged as (
-            select line, f_{key} as key, f_modified_at as changed from typed
-            where problem is null and f_{key} is not null and f_modified_at is not null
+            select line, {key} as key, f_modified_at as changed from typed
+            where problem is null and {first} is not null and f_modified_at is not null
                 and line not in (select line from duplicates)
         ),
         steps as (

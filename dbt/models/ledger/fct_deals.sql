@@ -200,6 +200,8 @@ final as (
     cast(dated.amount_native * fx_rates.rate as decimal(20, 3)) as amount_base,
     dated.amount_native is null as is_amount_missing,
     dated.amount_native is not null and fx_rates.rate is null as is_rate_missing,
+    cast(dated.amount_native * plan_rates.plan_rate as decimal(20, 3)) as amount_plan,
+    case when plans.has_plan_rates then dated.amount_native is not null and plan_rates.plan_rate is null end as is_plan_rate_missing,
     dated.is_currency_assumed,
     cast(products.list_price * list_price_rates.rate as decimal(20, 3)) as list_price_amount_base,
     dated.owner_key,
@@ -231,6 +233,7 @@ final as (
     dated.excluded_by,
     dated.as_of
   from dated
+  cross join (select count(*) > 0 as has_plan_rates from {{ ref('dim_plan_rate') }}) as plans
   left join owners on dated.credit_owner_key = owners.owner_key
   left join {{ ref('dim_account') }} as accounts on dated.account_key = accounts.account_key
   left join {{ ref('dim_product') }} as products on dated.product_key = products.product_key
@@ -238,6 +241,10 @@ final as (
     on dated.currency = fx_rates.currency
       and least(coalesce(dated.won_on, dated.lost_on, dated.closed_on, dated.as_of), dated.as_of) >= fx_rates.valid_from_date
       and least(coalesce(dated.won_on, dated.lost_on, dated.closed_on, dated.as_of), dated.as_of) < fx_rates.valid_to_date
+  left join {{ ref('dim_plan_rate') }} as plan_rates
+    on dated.currency = plan_rates.currency
+      and least(coalesce(dated.won_on, dated.lost_on, dated.closed_on, dated.as_of), dated.as_of) >= plan_rates.valid_from_date
+      and least(coalesce(dated.won_on, dated.lost_on, dated.closed_on, dated.as_of), dated.as_of) < plan_rates.valid_to_date
   left join {{ ref('int_fx_rates') }} as list_price_rates
     on coalesce(products.currency, dated.currency) = list_price_rates.currency
       and dated.as_of >= list_price_rates.valid_from_date

@@ -7,6 +7,7 @@
   ('lost_without_amount', "status = 'lost'", 'coalesce(amount_native, 0) <= 0', "'(all)'"),
   ('currency_assumed', 'amount_native is not null', 'is_currency_assumed', "'(all)'"),
   ('exchange_rate_missing', 'amount_native is not null', 'is_rate_missing', 'currency'),
+  ('plan_rate_missing', 'amount_native is not null and is_plan_rate_missing is not null', 'is_plan_rate_missing', 'currency'),
   ('without_account', 'true', 'is_account_missing', "'(all)'"),
   ('without_product', 'true', 'is_product_missing', "'(all)'"),
   ('without_owner', 'true', 'is_owner_missing', "'(all)'"),

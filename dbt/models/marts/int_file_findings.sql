@@ -151,6 +151,30 @@ final as (
   where reason_rank > 50
   group by source_relation
   union all
+  -- a label that is no fiscal period would be left unused in silence
+  select
+    rates.source_relation,
+    'plan_rate_unused' as rule_name,
+    concat(rates.currency, ' ', rates.period) as subject,
+    'warning' as severity,
+    'finding' as status,
+    count(*) as rows_affected,
+    null as rows_checked,
+    null as sample_ids,
+    concat('The plan rate of ', rates.currency, ' for ', rates.period, ' is not used: ', case when min(rates.rate) > 0 then 'the calendar has no such fiscal period.' else 'a rate is above zero.' end) as message,
+    'Write the period as the marts do: 2026, 2026Q1 or 2026-03.' as remedy,
+    null as line_to_paste
+  from {{ ref('stg_plan_rates') }} as rates
+  left join (
+    select year_label as period from {{ ref('dim_date') }}
+    union
+    select quarter_label as period from {{ ref('dim_date') }}
+    union
+    select month_label as period from {{ ref('dim_date') }}
+  ) as periods on rates.period = periods.period
+  where periods.period is null or not coalesce(rates.rate > 0, false)
+  group by rates.source_relation, rates.currency, rates.period
+  union all
   select
     '(all)' as source_relation,
     'data_older_than_expected' as rule_name,

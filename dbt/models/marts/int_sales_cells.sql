@@ -58,6 +58,13 @@ deals as (
     segments.segment_type,
     segments.segment,
     segments.amount_base,
+    -- a share of the deal is the same share of its amount at the plan's rate
+    case
+      when {{ is_different('segments.amount_base', 'facts.amount_base') }}
+        then case when facts.amount_base <> 0 then cast(facts.amount_plan * (segments.amount_base / facts.amount_base) as decimal(20, 3)) end
+      else facts.amount_plan
+    end as amount_plan,
+    facts.is_plan_rate_missing,
     segments.is_counted,
     case when segments.is_counted then outcomes.outcome end as counted_outcome,
     case when segments.is_counted then rated.win_rate_side end as win_rate_side,
@@ -65,6 +72,7 @@ deals as (
     case when segments.is_counted then outcomes.cycle_start_basis end as cycle_start_basis
   from outcomes
   inner join {{ ref('fct_rated_deals') }} as rated on outcomes.deal_key = rated.deal_key
+  inner join {{ ref('fct_deals') }} as facts on outcomes.deal_key = facts.deal_key
   inner join {{ ref('int_deal_segments') }} as segments on outcomes.deal_key = segments.deal_key
 ),
 
@@ -95,6 +103,7 @@ closed as (
     count(case when deals.is_import and deals.counted_outcome = 'lost' then 1 end) as deals_lost_imported,
     count(case when deals.counted_outcome = 'won' and deals.is_amount_missing then 1 end) as deals_won_without_amount,
     count(case when deals.counted_outcome = 'won' and deals.is_rate_missing then 1 end) as deals_won_without_rate,
+    count(case when deals.counted_outcome = 'won' and deals.is_plan_rate_missing then 1 end) as deals_won_without_plan_rate,
     count(case when deals.counted_outcome = 'lost' and deals.is_amount_missing then 1 end) as deals_lost_without_amount,
     count(case when deals.counted_outcome = 'lost' and deals.is_rate_missing then 1 end) as deals_lost_without_rate,
     count(case when deals.win_rate_side = 'won' then 1 end) as deals_rated_won,
@@ -111,6 +120,7 @@ closed as (
     cast(sum(case when deals.win_rate_side = 'won' and not deals.is_import then deals.amount_base end) as double)
     / nullif(count(case when deals.win_rate_side = 'won' and not deals.is_import then deals.amount_base end), 0) as mean_amount_not_imported,
     sum(case when deals.outcome = 'won' then deals.amount_base end) as won_amount,
+    sum(case when deals.outcome = 'won' then deals.amount_plan end) as won_amount_plan,
     sum(case when deals.counted_outcome = 'won' then deals.amount_base end) as counted_won_amount,
     sum(case when deals.outcome = 'lost' then deals.amount_base end) as lost_amount,
     count(case
@@ -206,7 +216,7 @@ final as (
     periods.is_complete_period,
     {%- for column in [
       'deals_won', 'deals_lost', 'deals_closed_other', 'deals_won_imported', 'deals_lost_imported',
-      'deals_won_without_amount', 'deals_won_without_rate', 'deals_lost_without_amount', 'deals_lost_without_rate',
+      'deals_won_without_amount', 'deals_won_without_rate', 'deals_won_without_plan_rate', 'deals_lost_without_amount', 'deals_lost_without_rate',
       'deals_rated_won', 'deals_rated_lost', 'deals_excluded', 'deals_stale_open',
       'deals_rated_won_imported', 'deals_rated_lost_imported',
       'deals_rated_won_with_positive_amount', 'deals_rated_lost_with_positive_amount',
@@ -215,7 +225,7 @@ final as (
     ] %}
       coalesce(closed.{{ column }}, 0) as {{ column }},
     {%- endfor %}
-    {%- for column in ['won_amount', 'counted_won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
+    {%- for column in ['won_amount', 'won_amount_plan', 'counted_won_amount', 'lost_amount', 'rated_won_amount', 'rated_lost_amount'] %}
       cast(closed.{{ column }} as decimal(38, 3)) as {{ column }},
     {%- endfor %}
     closed.median_deal_amount,

@@ -42,6 +42,7 @@ deal_counts as (
       ('open_with_activity', "deals.status = 'open' and deals.last_activity_at is not null"),
       ('won_deals', "deals.outcome = 'won'"),
       ('won_with_amount', "deals.outcome = 'won' and deals.amount_base is not null"),
+      ('won_with_plan_amount', "deals.outcome = 'won' and deals.amount_plan is not null"),
       ('won_in_cycle', 'deals.cycle_days is not null'),
       ('won_in_cycle_from_created', "deals.cycle_start_basis = 'created'"),
       ('won_not_imported', "deals.outcome = 'won' and not deals.is_import"),
@@ -57,6 +58,7 @@ deal_counts as (
       ('deals_with_region', "deals.region <> '(none)'"),
       ('deals_with_country', "deals.country <> '(none)'"),
       ('deals_with_source', "deals.lead_source <> '(none)'"),
+      ('deals_with_lead', 'leads.deal_key is not null'),
       ('deals_with_deal_type', "deals.deal_type <> '(none)'"),
     ] %}
       count(case when {{ condition }} then 1 end) as {{ column }},
@@ -65,6 +67,7 @@ deal_counts as (
   from deals
   left join products on deals.deal_key = products.deal_key
   left join {{ ref('int_lost_deals') }} as lost on deals.deal_key = lost.deal_key
+  left join (select deal_key from {{ ref('int_lead_deals') }} group by deal_key) as leads on deals.deal_key = leads.deal_key
   group by deals.source_relation
 ),
 

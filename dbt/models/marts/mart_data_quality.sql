@@ -6,6 +6,7 @@
   'lost_without_amount': ['warning', 'lost deals have no amount above zero: a win rate by amount leaves them out and reads too high', 'Keep the last amount when a deal is lost instead of setting it to zero; until then read the win rate by count.'],
   'currency_assumed': ['warning', 'amounts name no currency: the reporting currency is assumed', 'Map the currency column of the export, or state it: currency: {value: EUR}.'],
   'exchange_rate_missing': ['error', 'amounts are in a currency without an exchange rate: they are counted, not added', 'Add the rates of the currency to the file named under tables: fx_rates.'],
+  'plan_rate_missing': ['warning', 'amounts are in a currency that the plan has no rate for: they are in no amount at plan rates', 'Add the rate of the currency and period to the file named under tables: plan_rates.'],
   'without_account': ['warning', 'deals name no account: by account, industry and country they are in (none)', 'Fill the account of the deals in the CRM, the open ones first.'],
   'without_product': ['info', 'deals name no product: by product they are in (none)', 'Map the product column of the export, or export the line items.'],
   'without_owner': ['warning', 'deals have no owner: by owner and team they are in (none)', 'Give each open deal an owner in the CRM.'],

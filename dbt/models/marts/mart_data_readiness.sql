@@ -102,6 +102,10 @@
     'missing': 'tables.quotas', 'so': 'attainment is told for reps with one only', 'unlock': 'Add a line per rep to the file of quotas: period, owner (as segment_type), the name of the owner, amount, currency.'},
   {'mart': 'mart_forecast_category_daily', 'metric': 'forecast_category', 'covered': 'open_with_category', 'base': 'open_deals', 'what': 'open deals have a forecast category, their own or that of their stage', 'ok': 0.8,
     'missing': 'forecast_category', 'so': 'the others are in (none)', 'unlock': 'Map the forecast category of the deals, or give each stage of the list stages: its forecast_category.'},
+  {'mart': 'mart_sales_performance', 'metric': 'won_amount_plan', 'covered': 'won_with_plan_amount', 'base': 'won_deals', 'what': 'won deals have an amount at a plan rate', 'ok': 0.95,
+    'missing': 'tables.plan_rates', 'so': 'bookings at plan rates lack the others', 'unlock': 'Name a file of the rates that the plan was made at (period, currency, rate) under tables: plan_rates; a period is a fiscal year, quarter or month.'},
+  {'mart': 'mart_lead_conversion', 'metric': 'conversion_rate of leads', 'covered': 'deals_with_lead', 'base': 'deals', 'what': 'deals are known to come from a lead', 'ok': 0,
+    'missing': 'leads', 'so': 'how many leads become deals is unknown', 'unlock': 'Export the leads, each with its created date, the day it was converted and the deal it became, and name the file under leads: of the source.'},
 ]) %}
 with context as (
   select * from {{ ref('stg_run_context') }}

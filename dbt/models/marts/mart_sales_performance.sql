@@ -172,9 +172,11 @@ final as (
     end as decimal(38, 3)) as win_rate_amount_denominator,
     measured.win_rate_amount_reason,
     cast(measured.known_won_amount as decimal(38, 3)) as won_amount,
+    case when plans.has_plan_rates then cast(coalesce(measured.won_amount_plan, case when measured.deals_won = 0 then 0 end) as decimal(38, 3)) end as won_amount_plan,
     cast(measured.known_lost_amount as decimal(38, 3)) as lost_amount,
     measured.deals_won_without_amount,
     measured.deals_won_without_rate,
+    measured.deals_won_without_plan_rate,
     measured.deals_lost_without_amount,
     measured.deals_lost_without_rate,
     measured.deals_lost_with_positive_amount,
@@ -212,6 +214,7 @@ final as (
     measured.as_of,
     measured.definition_version
   from measured
+  cross join (select count(*) > 0 as has_plan_rates from {{ ref('dim_plan_rate') }}) as plans
   left join measured as before
     on measured.period_type = before.period_type
       and measured.prior_period = before.period

@@ -20,6 +20,7 @@ final as (
   where (unavailable.metric = 'win_rate_amount' and performance.win_rate_amount is not null)
     or (unavailable.metric = 'win_rate_count' and performance.win_rate_count is not null)
     or (unavailable.metric = 'won_amount' and performance.won_amount <> 0)
+    or (unavailable.metric = 'won_amount_plan' and performance.won_amount_plan <> 0)
     or (unavailable.metric = 'avg_deal_amount' and performance.avg_deal_amount is not null)
     or (unavailable.metric = 'sales_cycle_median_days' and performance.sales_cycle_median_days is not null)
     or (unavailable.metric = 'sales_velocity' and performance.sales_velocity is not null)
