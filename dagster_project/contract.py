@@ -297,11 +297,7 @@ BUSINESS_ENTITIES: dict[str, Entity] = {
             required=("period", "currency", "rate"),
         ),
         Entity("holidays", {"date": "date", "name": "text", "region": "text"}, required=("date",)),
-        Entity(
-            "aliases",
-            {"entity": "text", "alias": "text", "name": "text"},
-            required=("entity", "alias", "name"),
-        ),
+        Entity("aliases", dict.fromkeys(("entity", "alias", "name"), "text"), ("entity", "alias", "name")),
         Entity(
             "stage_map",
             {

@@ -11,15 +11,20 @@ coalesce(excluded_pipelines.excluded_by, excluded_deal_types.excluded_by, exclud
 {%- for rule, member_key in [
   ('pipelines', pipeline_key), ('deal_types', deal_type_key(deal_type)), ('owners', owner_key)
 ] %}
-left join (
+left join {{ excluded_members(rule) }} as excluded_{{ rule }} on {{ member_key }} = excluded_{{ rule }}.member_key
+{%- endfor %}
+{%- endmacro %}
+
+{# Pipelines, types of deal or owners that metrics.exclude names, each with its setting. #}
+{% macro excluded_members(rule) -%}
+(
   select
     member_key,
     min(concat(rule, ': ', written_name)) as excluded_by
   from {{ ref('int_exclusions') }}
   where rule = '{{ rule }}'
   group by member_key
-) as excluded_{{ rule }} on {{ member_key }} = excluded_{{ rule }}.member_key
-{%- endfor %}
+)
 {%- endmacro %}
 
 {# Types of deal are compared as written, but for case and outer blanks. #}

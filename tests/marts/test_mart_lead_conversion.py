@@ -53,6 +53,7 @@ def told(models: dict[str, Model], leads: pd.DataFrame, min_sample: int = 1) -> 
             "converted_on": created + days["converted"],
             "disqualified_on": created + days["disqualified"],
             "is_deleted": leads.get("is_deleted", False),
+            "excluded_by": None,
             "as_of": AS_OF,
         }
     )
@@ -80,6 +81,7 @@ def told(models: dict[str, Model], leads: pd.DataFrame, min_sample: int = 1) -> 
                 "won_on": [pd.Timestamp("2025-02-10"), pd.NaT],
                 "amount_base": [1000, 70],
                 "is_deleted": False,
+                "excluded_by": None,
                 "as_of": AS_OF,
             }
         ),

@@ -36,10 +36,20 @@ SCOPE_TABLES = (
     "int_open_visits",
     "int_win_cohorts",
     "mart_pipeline_generation",
+    "mart_lead_conversion",
 )
 OWNERS = [
     ("crm", name, name.title(), None, "north", None, "EU", None, None, True) for name in ("ann", "bob", "eve")
 ]
+
+
+# The deal each lead became, and the lead's owner.
+LEADS = {"of won": ("n", "ann"), "of ren": ("r", "ann"), "of eve": (None, "eve"), "of none": (None, "ann")}
+
+
+def staged_lead(lead_id: str, deal_id: str | None, owner: str) -> tuple[Any, ...]:
+    became = (date(2025, 1, 4) if deal_id else None, READ_ON, owner, "web", False, READ_ON, True)
+    return ("crm", lead_id, deal_id, lead_id, "New", None, date(2025, 1, 2), *became)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ BOOK = Book(
 @pytest.fixture(scope="module")
 def scoped(waterfall_bench: WaterfallBench) -> LedgerTables:
     """The tables of the book, until the last test of this file builds others."""
-    tables = waterfall_bench.build(BOOK, {"stg_owners": OWNERS, "stg_fx_rates": []}, SCOPE_TABLES)
+    leads = [staged_lead(lead, *told) for lead, told in LEADS.items()]
+    staged = {"stg_owners": OWNERS, "stg_fx_rates": [], "stg_leads": leads}
+    tables = waterfall_bench.build(BOOK, staged, SCOPE_TABLES)
     for name in INVARIANTS:
         assert tables.query(waterfall_bench.invariants[name]) == [], name
     return tables
@@ -111,6 +123,21 @@ def test_all_deals_stay_in_the_facts_and_say_what_leaves_them_out(scoped: Ledger
         "e": "owners: eve",
         "t": "deal_types: Internal",
     }
+
+
+def test_a_lead_is_left_out_with_its_owner_and_with_the_last_of_its_deals(scoped: LedgerTables) -> None:
+    assert dict(scoped.rows("fct_leads", "lead_id", "excluded_by")) == {
+        "of won": None,
+        "of ren": "pipelines: REN",
+        "of eve": "owners: eve",
+        "of none": None,
+    }
+    counted = scoped.rows(
+        "mart_lead_conversion",
+        "leads_created", "leads_converted", "deals_won", "won_amount",
+        where="period_type = 'all' and segment_type = 'total' and horizon = 'to_date'",
+    )  # fmt: skip
+    assert [numbers(row) for row in counted] == [(2, 1, 1, 100)]
 
 
 @pytest.mark.parametrize(

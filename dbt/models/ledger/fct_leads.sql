@@ -30,7 +30,10 @@ deals as (
     lead_deals.lead_key,
     lead_deals.deal_key,
     lead_deals.deal_number,
-    case when deals.status = 'won' and not deals.is_deleted and deals.won_on <= context.as_of then deals.won_on end as won_on
+    deals.excluded_by,
+    case
+      when deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and deals.won_on <= context.as_of then deals.won_on
+    end as won_on
   from {{ ref('int_lead_deals') }} as lead_deals
   cross join context
   inner join {{ ref('fct_deals') }} as deals on lead_deals.deal_key = deals.deal_key
@@ -42,7 +45,9 @@ outcomes as (
     count(*) as deals_became,
     count(won_on) as deals_won,
     min(won_on) as first_won_on,
-    min(case when deal_number = 1 then deal_key end) as first_deal_key
+    min(case when deal_number = 1 then deal_key end) as first_deal_key,
+    -- a lead is left out with the last of its deals
+    case when count(excluded_by) = count(*) then min(excluded_by) end as excluded_by
   from deals
   group by lead_key
 ),
@@ -102,11 +107,13 @@ final as (
     coalesce(outcomes.deals_won, 0) as deals_won,
     outcomes.first_won_on,
     case when not dated.is_created_unknown then {{ days_between('dated.created_on', 'outcomes.first_won_on') }} end as days_to_won,
+    coalesce(excluded_owners.excluded_by, outcomes.excluded_by) as excluded_by,
     dated.as_of
   from dated
   left join outcomes on dated.lead_key = outcomes.lead_key
   left join {{ ref('dim_owner') }} as owners
     on owners.owner_key = {{ hash_key(['dated.source_relation', 'dated.owner_id']) }}
+  left join {{ excluded_members('owners') }} as excluded_owners on owners.owner_key = excluded_owners.member_key
 )
 
 select * from final

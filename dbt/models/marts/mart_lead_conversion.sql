@@ -17,6 +17,7 @@ credits as (
   inner join {{ ref('fct_deals') }} as deals on lead_deals.deal_key = deals.deal_key
   where lead_deals.lead_number = 1
     and not deals.is_deleted
+    and deals.excluded_by is null
   group by lead_deals.lead_key
 ),
 
@@ -53,7 +54,7 @@ leads as (
   from {{ ref('fct_leads') }} as leads
   left join credits on leads.lead_key = credits.lead_key
   left join {{ ref('dim_date') }} as calendar on leads.created_on = calendar.date_day
-  where not leads.is_deleted
+  where not leads.is_deleted and leads.excluded_by is null
 ),
 
 -- leads from before the calendar of the deals are in the period all only
