@@ -1,9 +1,22 @@
 {# The rules of the waterfall, shared by its models and by the table macro pipeline_changes(). Each is a list of CTEs that
    ends with the one named in its first line. #}
 
-{# net_windows: deals that were open in a period, or closed in it, with the numbers of their states at both ends. #}
-{% macro net_windows(periods, states) -%}
+{# Ways into the pipeline, and out of it. #}
+{% macro waterfall_entries() -%}
+{%- do return(['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in']) -%}
+{%- endmacro %}
+
+{% macro waterfall_exits() -%}
+{%- do return([
+  'won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'
+]) -%}
+{%- endmacro %}
+
+{# net_windows: deals that were open in a period, or closed in it, with the numbers of their states at both ends. `pairs`
+   says which states are looked at in which periods. #}
+{% macro net_windows(periods, states, pairs=none) -%}
 present as (
+  {%- for periods, states in pairs or [(periods, states)] %}
   select
     periods.period_type,
     periods.period,
@@ -22,6 +35,10 @@ present as (
   inner join {{ periods }} as periods
     on states.closed_on > periods.from_day
       and states.closed_on <= periods.through_day
+  {%- if not loop.last %}
+  union
+  {%- endif %}
+  {%- endfor %}
 ),
 
 net_windows as (
@@ -296,7 +313,9 @@ waterfall_moves as (
 {%- endmacro %}
 
 {# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket through which they come and go. #}
-{% macro waterfall_sums(moves, entries, exits) -%}
+{% macro waterfall_sums(moves) -%}
+{%- set entries = waterfall_entries() %}
+{%- set exits = waterfall_exits() %}
 sums as (
   {%- for segment_type, segment in [
     ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
@@ -315,6 +334,7 @@ sums as (
     count(case when is_end_amount_missing then 1 end) as deals_end_without_amount,
     count(case when is_end_rate_missing then 1 end) as deals_end_without_rate,
     count(case when is_priced then 1 end) as rows_priced,
+    count(*) as rows_summed,
     {%- for bucket in entries %}
     sum(case when entry_bucket = '{{ bucket }}' then entry_amount else 0 end) as {{ bucket }}_amount,
     count(case when entry_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
@@ -337,4 +357,30 @@ sums as (
   {%- endif %}
   {%- endfor %}
 )
+{%- endmacro %}
+
+{# What waterfall_sums sums. All of it is exact and additive: counts, and amounts of fixed digits. #}
+{% macro waterfall_measures() -%}
+{%- set measures = ['deals_end_without_amount', 'deals_end_without_rate', 'rows_priced', 'rows_summed'] -%}
+{%- for bucket in ['start', 'end', 'increased', 'decreased', 'fx'] + waterfall_entries() + waterfall_exits() -%}
+  {%- do measures.extend([bucket ~ '_amount', 'deals_' ~ bucket]) -%}
+{%- endfor -%}
+{%- do return(measures) -%}
+{%- endmacro %}
+
+{# Parts of such sums, put together; a slice of which no row is left is gone. #}
+{% macro waterfall_totals(parts) -%}
+select
+  mode,
+  scope,
+  period_type,
+  period,
+  segment_type,
+  segment
+  {%- for measure in waterfall_measures() %},
+  cast(sum({{ measure }}) as {{ 'decimal(38, 3)' if measure.endswith('_amount') and not measure.startswith('deals_') else 'bigint' }}) as {{ measure }}
+  {%- endfor %}
+from {{ parts }}
+group by mode, scope, period_type, period, segment_type, segment
+having sum(rows_summed) > 0
 {%- endmacro %}

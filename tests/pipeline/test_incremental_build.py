@@ -152,7 +152,7 @@ def test_a_killed_and_repeated_night_is_what_a_full_refresh_builds(tmp_path: Pat
     refused, environment = dbt_call("run", whole, landing, target, ["fct_deal_versions", "--full-refresh"])
     answer = subprocess.run(refused, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
-    assert "the ledger is built whole together (dbt build --full-refresh)" in answer.stdout
+    assert "its layer is built whole together (dbt build --full-refresh)" in answer.stdout
     run_dbt("run", whole, landing, target, [*LAYERS, "--full-refresh"])
     with duckdb.connect(str(whole), read_only=True) as connection:
         reasons = connection.execute("from ledger.int_ledger_rebuild").fetchall()
