@@ -1,15 +1,8 @@
 {# Tables by touched deal. A table that is materialized `by_touched_deal` reads the rows of the touched deals alone, and
    its rows of those are replaced; how they are found is told in int_ledger_inputs and in int_marts_inputs. #}
 
-{# The table that tells why a layer is built whole: int_ledger_rebuild, int_marts_rebuild. #}
-{% macro rebuild_of_the_layer() -%}
-{%- do return(ref('int_' ~ model.fqn[1] ~ '_rebuild')) -%}
-{%- endmacro %}
-
 {# The rows of the touched deals: those of int_touched_deals (by deal_sk) or of int_touched_facts (by deal_key). #}
 {% macro touched_rows(relation, touched, key='deal_sk') -%}
-{#- the materialization asks it whether to replace rows or to build the table anew -#}
-{%- do rebuild_of_the_layer() -%}
 (
   select *
   from {{ relation }}
@@ -146,22 +139,4 @@ select 1
 {%- endfor -%}
 {%- endif -%}
 {%- do return(left_out == []) -%}
-{%- endmacro %}
-
-{# Items of an input whose digest differs from the one that was applied, or that are gone; all of them where there is a
-   reason to rebuild. #}
-{% macro touched_items(input, inputs, column) -%}
-select coalesce(told.item, applied.item) as {{ column }}
-from (
-  select item, digest
-  from {{ inputs }}
-  where input = '{{ input }}'
-) as told
-full outer join (
-  select item, digest
-  from ({{ applied_inputs() }}) as applied_inputs
-  where input = '{{ input }}'
-) as applied on told.item = applied.item
-where not coalesce(told.digest = applied.digest, false)
-  or exists (select 1 from {{ rebuild_of_the_layer() }})
 {%- endmacro %}

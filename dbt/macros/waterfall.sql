@@ -3,13 +3,11 @@
 
 {# Ways into the pipeline, and out of it. #}
 {% macro waterfall_entries() -%}
-{%- do return(['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in']) -%}
+created, reopened, restored, transferred_in, pulled_in, pushed_in
 {%- endmacro %}
 
 {% macro waterfall_exits() -%}
-{%- do return([
-  'won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'
-]) -%}
+won, lost, closed_other, deleted_or_merged, transferred_out, pushed_out, pulled_out, closed_outside_scope
 {%- endmacro %}
 
 {# net_windows: deals that were open in a period, or closed in it, with the numbers of their states at both ends. `pairs`
@@ -312,21 +310,19 @@ waterfall_moves as (
 )
 {%- endmacro %}
 
-{# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket through which they come and go. #}
+{# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket through which they come and go.
+   They are summed once as finely as any segment needs them, and those sums by segment (measured: less than half the cost). #}
 {% macro waterfall_sums(moves) -%}
-{%- set entries = waterfall_entries() %}
-{%- set exits = waterfall_exits() %}
-sums as (
-  {%- for segment_type, segment in [
-    ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
-  ] %}
+{%- set flags_and_labels = [
+  'in_total', 'in_owner', 'in_team', 'in_pipeline', 'in_region', 'owner', 'team', 'pipeline', 'region'
+] %}
+finest_sums as (
   select
     mode,
     scope,
     period_type,
     period,
-    '{{ segment_type }}' as segment_type,
-    {{ segment }} as segment,
+    {{ flags_and_labels | join(',\n    ') }},
     sum(start_amount) as start_amount,
     sum(end_amount) as end_amount,
     count(case when is_in_start then 1 end) as deals_start,
@@ -335,11 +331,11 @@ sums as (
     count(case when is_end_rate_missing then 1 end) as deals_end_without_rate,
     count(case when is_priced then 1 end) as rows_priced,
     count(*) as rows_summed,
-    {%- for bucket in entries %}
+    {%- for bucket in waterfall_entries().split(', ') %}
     sum(case when entry_bucket = '{{ bucket }}' then entry_amount else 0 end) as {{ bucket }}_amount,
     count(case when entry_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
     {%- endfor %}
-    {%- for bucket in exits %}
+    {%- for bucket in waterfall_exits().split(', ') %}
     sum(case when exit_bucket = '{{ bucket }}' then exit_amount else 0 end) as {{ bucket }}_amount,
     count(case when exit_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
     {%- endfor %}
@@ -350,6 +346,29 @@ sums as (
     sum(fx_amount) as fx_amount,
     count(case when fx_amount <> 0 then 1 end) as deals_fx
   from {{ moves }}
+  group by
+    mode,
+    scope,
+    period_type,
+    period,
+    {{ flags_and_labels | join(',\n    ') }}
+),
+
+sums as (
+  {%- for segment_type, segment in [
+    ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
+  ] %}
+  select
+    mode,
+    scope,
+    period_type,
+    period,
+    '{{ segment_type }}' as segment_type,
+    {{ segment }} as segment
+    {%- for measure in waterfall_measures().split(', ') %},
+    sum({{ measure }}) as {{ measure }}
+    {%- endfor %}
+  from finest_sums
   where in_{{ segment_type }}
   group by mode, scope, period_type, period{{ ", " ~ segment if segment_type != 'total' }}
   {%- if not loop.last %}
@@ -361,11 +380,10 @@ sums as (
 
 {# What waterfall_sums sums. All of it is exact and additive: counts, and amounts of fixed digits. #}
 {% macro waterfall_measures() -%}
-{%- set measures = ['deals_end_without_amount', 'deals_end_without_rate', 'rows_priced', 'rows_summed'] -%}
-{%- for bucket in ['start', 'end', 'increased', 'decreased', 'fx'] + waterfall_entries() + waterfall_exits() -%}
-  {%- do measures.extend([bucket ~ '_amount', 'deals_' ~ bucket]) -%}
-{%- endfor -%}
-{%- do return(measures) -%}
+deals_end_without_amount, deals_end_without_rate, rows_priced, rows_summed
+{%- for bucket in ['start', 'end', 'increased', 'decreased', 'fx'] + waterfall_entries().split(', ') + waterfall_exits().split(', ') -%}
+, {{ bucket }}_amount, deals_{{ bucket }}
+{%- endfor %}
 {%- endmacro %}
 
 {# Parts of such sums, put together; a slice of which no row is left is gone. #}
@@ -377,8 +395,8 @@ select
   period,
   segment_type,
   segment
-  {%- for measure in waterfall_measures() %},
-  cast(sum({{ measure }}) as {{ 'decimal(38, 3)' if measure.endswith('_amount') and not measure.startswith('deals_') else 'bigint' }}) as {{ measure }}
+  {%- for measure in waterfall_measures().split(', ') %},
+  cast(sum({{ measure }}) as {{ 'bigint' if measure.startswith('deals_') or measure.startswith('rows_') else 'decimal(38, 3)' }}) as {{ measure }}
   {%- endfor %}
 from {{ parts }}
 group by mode, scope, period_type, period, segment_type, segment

@@ -4,7 +4,8 @@
 {% materialization by_touched_deal, adapter='duckdb' %}
   {%- set existing = load_cached_relation(this) -%}
   {%- set target = this.incorporate(type='table') -%}
-  {%- set is_whole = run_query('select count(*) from ' ~ rebuild_of_the_layer()).rows[0][0] > 0 -%}
+  {%- set rebuild = api.Relation.create(this.database, this.schema, 'int_' ~ model.fqn[1] ~ '_rebuild') -%}
+  {%- set is_whole = run_query('select count(*) from ' ~ rebuild).rows[0][0] > 0 -%}
 
   {%- if is_whole -%}
     {% do return(materialization_table_duckdb()) %}

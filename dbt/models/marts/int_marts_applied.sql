@@ -8,7 +8,7 @@ with final as (
   {%- else %}
   -- some models were left out, so nothing new is known of the tables
   select input, item, item_at, digest
-  from ({{ applied_inputs() }}) as applied_inputs
+  from ({{ applied_inputs() }})
   {%- endif %}
 )
 

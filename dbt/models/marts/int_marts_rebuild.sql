@@ -7,7 +7,7 @@ with common_inputs as (
 
 applied as (
   select input, item, digest
-  from ({{ applied_inputs() }}) as applied_inputs
+  from ({{ applied_inputs() }})
   where input not in ('deal', 'period')
 ),
 

@@ -2,7 +2,7 @@
 -- Questions about any day, as table macros of the published file: their text is rendered here from the same rules as the
 -- marts, and the publisher creates them. They read published tables only, in the SQL of DuckDB.
 -- depends_on: {{ ref('fct_pipeline_states') }}, {{ ref('dim_deal') }}, {{ ref('dim_stage') }}, {{ ref('dim_fx_rate') }}
-{%- set amounts = waterfall_entries() + ['increased', 'decreased', 'fx'] + waterfall_exits() %}
+{%- set amounts = waterfall_entries().split(', ') + ['increased', 'decreased', 'fx'] + waterfall_exits().split(', ') %}
 {%- set pipeline_as_of %}
 select
   states.deal_key,

@@ -17,12 +17,12 @@ replaced as (
 signed as (
   select
     {{ cell | join(', ') }},
-    {{ waterfall_measures() | join(', ') }}
+    {{ waterfall_measures() }}
   from sums_so_far
   union all
   select
     {{ cell | join(', ') }}
-    {%- for measure in waterfall_measures() %},
+    {%- for measure in waterfall_measures().split(', ') %},
     -{{ measure }} as {{ measure }}
     {%- endfor %}
   from sums

@@ -16,7 +16,7 @@ parts as (
     period,
     segment_type,
     segment,
-    {{ waterfall_measures() | join(', ') }}
+    {{ waterfall_measures() }}
   from sums
 ),
 

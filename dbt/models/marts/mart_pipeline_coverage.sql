@@ -43,7 +43,8 @@ open_deals as (
     deals.amount_base,
     deals.close_date < targets.period_start as is_past_due,
     stage_chances.is_qualified_stage,
-    deals.amount_base * coalesce(deals.probability, stage_chances.probability) as weighted_amount,
+    -- exact before it is summed: a sum of doubles depends on the order of the rows
+    cast(deals.amount_base * coalesce(deals.probability, stage_chances.probability) as decimal(28, 9)) as weighted_amount,
     context.coverage_scope = 'all' or coalesce(stage_chances.is_qualified_stage, false) as is_in_scope
   from {{ ref('fct_deals') }} as deals
   cross join context

@@ -1,4 +1,4 @@
-{%- set amounts = waterfall_entries() + ['increased', 'decreased', 'fx'] + waterfall_exits() %}
+{%- set amounts = waterfall_entries().split(', ') + ['increased', 'decreased', 'fx'] + waterfall_exits().split(', ') %}
 with context as (
   select * from {{ ref('stg_run_context') }}
 ),
