@@ -191,9 +191,10 @@ class NightsBench:
         rows = self.rows(f"select reason from nightly.{layer}.int_{layer}_rebuild")
         return sorted(reason for (reason,) in rows)
 
-    def replaced_at(self) -> list[int]:
-        """How many models have been built when each of the replaced tables has just been."""
-        return [n for n, name in enumerate(self._compiled.order, start=1) if name in self._compiled.replaced]
+    def replaced_at(self, layer: str) -> list[int]:
+        """How many models have been built when each of a layer's replaced tables has just been."""
+        replaced = {name for name, how in self._compiled.replaced.items() if how.layer == layer}
+        return [n for n, name in enumerate(self._compiled.order, start=1) if name in replaced]
 
     def touched(self) -> int:
         """Deals whose versions and transitions the night replaced."""
