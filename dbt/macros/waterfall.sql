@@ -1,9 +1,11 @@
 {# The rules of the waterfall, shared by its models and by the table macro pipeline_changes(). Each is a list of CTEs that
    ends with the one named in its first line. #}
 
-{# net_windows: deals that were open in a period, or closed in it, with the numbers of their states at both ends. #}
-{% macro net_windows(periods, states) -%}
+{# net_windows: deals that were open in a period, or closed in it, with the numbers of their states at both ends. `pairs`
+   says which states are looked at in which periods. #}
+{% macro net_windows(periods, states, pairs=none) -%}
 present as (
+  {%- for periods, states in pairs or [(periods, states)] %}
   select
     periods.period_type,
     periods.period,
@@ -22,6 +24,10 @@ present as (
   inner join {{ periods }} as periods
     on states.closed_on > periods.from_day
       and states.closed_on <= periods.through_day
+  {%- if not loop.last %}
+  union
+  {%- endif %}
+  {%- endfor %}
 ),
 
 net_windows as (
@@ -294,49 +300,5 @@ waterfall_moves as (
     from_state_number,
     to_state_number
   from moves
-)
-{%- endmacro %}
-
-{# sums: the moves by mode, scope, period and slice, with deals and amounts of each bucket through which they come and go. #}
-{% macro waterfall_sums(moves, entries, exits) -%}
-sums as (
-  {%- for segment_type, segment in [
-    ('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')
-  ] %}
-  select
-    mode,
-    scope,
-    period_type,
-    period,
-    '{{ segment_type }}' as segment_type,
-    {{ segment }} as segment,
-    sum(start_amount) as start_amount,
-    sum(end_amount) as end_amount,
-    count(case when is_in_start then 1 end) as deals_start,
-    count(case when is_in_end then 1 end) as deals_end,
-    count(case when is_end_amount_missing then 1 end) as deals_end_without_amount,
-    count(case when is_end_rate_missing then 1 end) as deals_end_without_rate,
-    count(case when is_priced then 1 end) as rows_priced,
-    {%- for bucket in entries %}
-    sum(case when entry_bucket = '{{ bucket }}' then entry_amount else 0 end) as {{ bucket }}_amount,
-    count(case when entry_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
-    {%- endfor %}
-    {%- for bucket in exits %}
-    sum(case when exit_bucket = '{{ bucket }}' then exit_amount else 0 end) as {{ bucket }}_amount,
-    count(case when exit_bucket = '{{ bucket }}' then 1 end) as deals_{{ bucket }},
-    {%- endfor %}
-    sum(case when change_amount > 0 then change_amount else 0 end) as increased_amount,
-    count(case when change_amount > 0 then 1 end) as deals_increased,
-    sum(case when change_amount < 0 then change_amount else 0 end) as decreased_amount,
-    count(case when change_amount < 0 then 1 end) as deals_decreased,
-    sum(fx_amount) as fx_amount,
-    count(case when fx_amount <> 0 then 1 end) as deals_fx
-  from {{ moves }}
-  where in_{{ segment_type }}
-  group by mode, scope, period_type, period{{ ", " ~ segment if segment_type != 'total' }}
-  {%- if not loop.last %}
-  union all
-  {%- endif %}
-  {%- endfor %}
 )
 {%- endmacro %}

@@ -71,6 +71,11 @@ class Model:
     parents: tuple[str, ...]
 
     @property
+    def layer(self) -> str:
+        """The schema it is built in."""
+        return self.relation.split(".")[1].strip('"')
+
+    @property
     def reads_landing(self) -> bool:
         """True for a model whose SQL reads landed files."""
         return "read_parquet" in self.sql

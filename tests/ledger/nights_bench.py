@@ -1,4 +1,4 @@
-"""Night after night on a bench: a ledger whose touched deals are replaced, beside one built whole each night.
+"""Night after night on a bench: tables whose touched deals are replaced, beside those built whole each night.
 
 Both read the same staging tables and run the SQL that dbt compiled; what dbt's materialization and hooks do
 with it is done here in the same words.
@@ -7,7 +7,6 @@ with it is done here in the same words.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -19,7 +18,6 @@ import duckdb
 from tests.ledger.book import Book
 from tests.ledger.deliveries import land
 from tests.ledger.ledger_bench import (
-    DBT_PROJECT,
     LedgerBench,
     Model,
     compiled_models,
@@ -27,9 +25,17 @@ from tests.ledger.ledger_bench import (
     run_dbt,
 )
 
-APPLIED = "input varchar, item varchar, item_at timestamp, digest varchar"
-# What one build says of itself; the two ledgers differ in it by their nature.
-OF_THE_BUILD = ("int_ledger_rebuild", "int_touched_deals", "int_touched_facts")
+LAYERS = ("ledger", "marts")
+# What one build says of itself; the two differ in it by their nature.
+OF_THE_BUILD = (
+    "int_ledger_rebuild",
+    "int_touched_deals",
+    "int_touched_facts",
+    "int_marts_rebuild",
+    "int_touched_states",
+    "int_touched_periods",
+    "int_waterfall_kept",
+)
 
 
 class Killed(Exception):
@@ -47,10 +53,13 @@ class Night:
 
 @dataclass(frozen=True)
 class Replacement:
-    """How a table's rows are replaced: by which list of deals, and on which column."""
+    """How rows are replaced: by which list of deals and on which column, and by which list of periods."""
 
+    layer: str
     touched_by: str
     deal_column: str
+    touched_periods: str | None
+    marks_the_build: bool
 
 
 @dataclass(frozen=True)
@@ -63,40 +72,66 @@ class Compiled:
     order: list[str]
 
 
-def compile_nights(folder: Path) -> tuple[Compiled, LedgerBench]:
-    """Let dbt compile staging and ledger twice; the bench fills the staging tables."""
+def compile_nights(folder: Path, wanted: Sequence[str] | None = None) -> tuple[Compiled, LedgerBench]:
+    """Let dbt compile all layers twice; of the marts only those `wanted`, and what they read, are built.
+
+    The bench fills the staging tables.
+    """
     land(Book(stages=()), folder / "landing")
-    forms = []
-    for name in ("first", "later"):
-        database = folder / f"{name}.duckdb"
-        with duckdb.connect(str(database)) as connection:
-            create_run_context(connection, Book(stages=()))
-            connection.execute("create schema ledger")
-            if name == "later":
-                connection.execute(f"create table ledger.int_ledger_applied ({APPLIED})")
-                for path in sorted((DBT_PROJECT / "models" / "ledger").glob("*.sql")):
-                    if "by_touched_deal" in path.read_text(encoding="utf-8"):
-                        connection.execute(f"create table ledger.{path.stem} (deal_key varchar)")
-        catalog = folder / name / "warehouse.duckdb"
-        catalog.parent.mkdir()
-        os.replace(database, catalog)
-        run_dbt("compile", catalog, folder / "landing", folder / name / "target")
-        forms.append({model.name: model for model in compiled_models(folder / name / "target")})
-    first, later = forms
-    manifest = json.loads((folder / "later" / "target" / "manifest.json").read_text(encoding="utf-8"))
+    database, target = folder / "warehouse.duckdb", folder / "target"
+    with duckdb.connect(str(database)) as connection:
+        create_run_context(connection, Book(stages=()))
+    first = _compile(database, folder / "landing", target)
+    manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    columns = {node["name"]: node["columns"].values() for node in nodes}
     replaced = {
         node["name"]: Replacement(
+            node["schema"],
             node["config"].get("touched_by", "int_touched_deals"),
             node["config"].get("deal_column", "deal_sk"),
+            node["config"].get("touched_periods"),
+            any("mark_as_under_way" in hook["sql"] for hook in node["config"]["pre-hook"]),
         )
-        for node in manifest["nodes"].values()
+        for node in nodes
         if node["config"].get("materialized") == "by_touched_deal"
     }
-    graph = {name: set(model.parents) for name, model in later.items() if _is_ledger(model)}
-    order = [name for name in TopologicalSorter(graph).static_order() if _is_ledger(later[name])]
+    # what a later night finds: dbt compiles other SQL where these tables stand
+    standing = {
+        f"{model.layer}.{name}": ", ".join(f'"{c["name"]}" {c["data_type"]}' for c in columns[name])
+        for name, model in first.items()
+        if model.layer in LAYERS and not model.is_view
+    }
+    with duckdb.connect(str(database)) as connection:
+        for layer in LAYERS:
+            connection.execute(f"create schema if not exists {layer}")
+        for table, names in standing.items():
+            connection.execute(f"create table {table} ({names})")
+    later = _compile(database, folder / "landing", target)
+    needed = _needed(later, wanted)
+    graph = {name: set(model.parents) & needed for name, model in later.items() if name in needed}
+    order = list(TopologicalSorter(graph).static_order())
     return Compiled(first, later, replaced, order), LedgerBench(
         first.values(), folder / "landing", folder / "empty"
     )
+
+
+def _compile(database: Path, landing: Path, target: Path) -> dict[str, Model]:
+    run_dbt("compile", database, landing, target, ("staging", *LAYERS))
+    return {model.name: model for model in compiled_models(target, ("staging", *LAYERS))}
+
+
+def _needed(models: dict[str, Model], wanted: Sequence[str] | None) -> set[str]:
+    """The whole ledger, the wanted marts and all that they read; every mart where none is named."""
+    marts = {name for name, model in models.items() if model.layer == "marts"}
+    needed = {name for name, model in models.items() if model.layer == "ledger"}
+    waiting = list(wanted if wanted is not None else marts)
+    while waiting:
+        name = waiting.pop()
+        if name in marts and name not in needed:
+            needed.add(name)
+            waiting += models[name].parents
+    return needed
 
 
 class NightsBench:
@@ -110,13 +145,15 @@ class NightsBench:
         self._staging = tuple(sorted(parents - set(compiled.order)))
         for catalog in ("nightly", "whole"):
             self._connection.execute(f"attach ':memory:' as {catalog}")
-            self._connection.execute(f"create schema {catalog}.ledger")
+            for layer in LAYERS:
+                self._connection.execute(f"create schema {catalog}.{layer}")
 
     def forget_everything(self) -> None:
         """Begin a new business."""
         for catalog in ("nightly", "whole"):
-            self._connection.execute(f"drop schema {catalog}.ledger cascade")
-            self._connection.execute(f"create schema {catalog}.ledger")
+            for layer in LAYERS:
+                self._connection.execute(f"drop schema {catalog}.{layer} cascade")
+                self._connection.execute(f"create schema {catalog}.{layer}")
 
     def deliver(self, night: Night) -> None:
         """Fill the staging tables."""
@@ -140,27 +177,33 @@ class NightsBench:
             if number == models:
                 raise Killed(name)
             replacement = self._compiled.replaced.get(name)
-            if replacement is None or self.reasons_to_rebuild():
+            if replacement is not None and replacement.marks_the_build and has_ledger:
+                self._mark_as_under_way(name)
+            if replacement is None or self.reasons_to_rebuild(replacement.layer):
                 self._create("nightly", form[name])
             else:
                 self._replace(form[name], replacement)
             if name in ("int_touched_deals", "int_touched_facts") and has_ledger:
                 self._forget_applied(name)
 
-    def reasons_to_rebuild(self) -> list[str]:
-        """Why the night replaces every deal; none in a common one."""
-        rows = self._connection.execute("select reason from nightly.ledger.int_ledger_rebuild").fetchall()
+    def reasons_to_rebuild(self, layer: str = "ledger") -> list[str]:
+        """Why the night builds a layer whole; none in a common one."""
+        rows = self.rows(f"select reason from nightly.{layer}.int_{layer}_rebuild")
         return sorted(reason for (reason,) in rows)
 
-    def replaced_at(self) -> list[int]:
-        """How many models have been built when each of the replaced tables has just been."""
-        return [n for n, name in enumerate(self._compiled.order, start=1) if name in self._compiled.replaced]
+    def replaced_at(self, layer: str) -> list[int]:
+        """How many models have been built when each of a layer's replaced tables has just been."""
+        replaced = {name for name, how in self._compiled.replaced.items() if how.layer == layer}
+        return [n for n, name in enumerate(self._compiled.order, start=1) if name in replaced]
 
     def touched(self) -> int:
         """Deals whose versions and transitions the night replaced."""
-        return self._connection.execute("select count(*) from nightly.ledger.int_touched_facts").fetchall()[
-            0
-        ][0]
+        return self.rows("select count(*) from nightly.ledger.int_touched_facts")[0][0]
+
+    def touched_in_marts(self) -> tuple[int, int]:
+        """Deals and periods whose rows in the marts the night replaced."""
+        deals, periods = ("nightly.marts.int_touched_states", "nightly.marts.int_touched_periods")
+        return self.rows(f"select (select count(*) from {deals}), (select count(*) from {periods})")[0]
 
     def differences(self) -> dict[str, list[tuple[Any, ...]]]:
         """Rows that only one of the ledgers has, by table; their bags of rows are hashed first."""
@@ -169,7 +212,8 @@ class NightsBench:
             is_inner_view = self._compiled.first[name].is_view and not name.startswith("fct_")
             if name in OF_THE_BUILD or is_inner_view:
                 continue
-            nightly, whole = f"nightly.ledger.{name}", f"whole.ledger.{name}"
+            layer = self._compiled.first[name].layer
+            nightly, whole = f"nightly.{layer}.{name}", f"whole.{layer}.{name}"
             if self._bag(nightly) != self._bag(whole):
                 found[name] = self.rows(
                     f"(select 'nightly', * from (from {nightly} except all from {whole})) union all "
@@ -194,16 +238,24 @@ class NightsBench:
 
     def _create(self, catalog: str, model: Model) -> None:
         kind = "view" if model.is_view else "table"
-        relation = f"{catalog}.ledger.{model.name}"
+        relation = f"{catalog}.{model.layer}.{model.name}"
         self._connection.execute(f"create or replace {kind} {relation} as {_in(catalog, model.sql)}")
 
     def _replace(self, model: Model, how: Replacement) -> None:
-        touched = f"select {how.deal_column} from nightly.ledger.{how.touched_by}"
-        relation = f"nightly.ledger.{model.name}"
+        touched = f"nightly.{how.layer}.{how.touched_by}"
+        replaced = f"{how.deal_column} in (select {how.deal_column} from {touched})"
+        if how.touched_periods:
+            replaced += f" or period in (select period from nightly.{how.layer}.{how.touched_periods})"
+        relation = f"nightly.{model.layer}.{model.name}"
         self._connection.execute("begin")
-        self._connection.execute(f"delete from {relation} where {how.deal_column} in ({touched})")
+        self._connection.execute(f"delete from {relation} where {replaced}")
         self._connection.execute(f"insert into {relation} by name {_in('nightly', model.sql)}")
         self._connection.execute("commit")
+
+    def _mark_as_under_way(self, name: str) -> None:
+        self._connection.execute(
+            "insert into nightly.marts.int_marts_applied values ('build', ?, null, null)", [name]
+        )
 
     def _forget_applied(self, name: str) -> None:
         applied, touched = "nightly.ledger.int_ledger_applied", f"nightly.ledger.{name}"
@@ -217,9 +269,7 @@ class NightsBench:
         )
 
 
-def _is_ledger(model: Model) -> bool:
-    return '"ledger"' in model.relation
-
-
 def _in(catalog: str, sql: str) -> str:
-    return sql.replace('"warehouse"."ledger".', f'"{catalog}"."ledger".')
+    for layer in LAYERS:
+        sql = sql.replace(f'"warehouse"."{layer}".', f'"{catalog}"."{layer}".')
+    return sql

@@ -38,6 +38,8 @@ class Business:
     owners: list[str] = field(default_factory=list)
     leads: dict[tuple[str, str], list[str | None]] = field(default_factory=dict)
     lead_moves: list[tuple[str, str, datetime, str]] = field(default_factory=list)
+    teams: dict[str, str] = field(default_factory=dict)
+    days_looked_back: int = 0
     holidays: list[date] = field(default_factory=list)
 
     @property
@@ -186,6 +188,18 @@ def leads_that_become_deals(now: Business) -> None:
         now.lead_moves.append((source, lead_id, at, now.rng.choice(("New", "Working", "Unqualified"))))
 
 
+def new_team(now: Business) -> None:
+    """A person, and with them their deals of all times, goes to another team."""
+    owner = now.rng.choice(("ann", "bob", "cid"))
+    now.owners.append(owner)
+    now.teams[owner] = now.rng.choice(("north", "south"))
+
+
+def look_back(now: Business) -> None:
+    """The tables are built as of an earlier day; the next night is as of its own again."""
+    now.days_looked_back = now.rng.choice((3, 40, 200))
+
+
 def nothing(now: Business) -> None:
     """A quiet night."""
 
@@ -210,6 +224,8 @@ COMMON: tuple[Callable[[Business], None], ...] = (
     new_owner,
     leads_that_become_deals,
     leads_that_become_deals,
+    new_team,
+    look_back,
     nothing,
 )
 
@@ -243,9 +259,12 @@ def new_holiday(now: Business) -> None:
 
 
 def other_settings(now: Business) -> None:
-    """Another tolerance, another time zone."""
+    """Another tolerance, another time zone, another day that counts as the day of a win."""
     now.settings = replace(
-        now.settings, transient_seconds=now.rng.choice((31, 60, 100)), time_zone="Asia/Tokyo"
+        now.settings,
+        transient_seconds=now.rng.choice((31, 60, 100)),
+        time_zone="Asia/Tokyo",
+        dates_won=now.rng.choice(("close_date", "event")),
     )
 
 
@@ -279,7 +298,9 @@ def random_nights(seed: int, count: int) -> Iterator[Night]:
 
 def _night(now: Business, news: tuple[str, ...]) -> Night:
     landed_through = now.stamp["extracted_at"] + timedelta(hours=1)
-    now.runs.append(Run(now.day, landed_through))
+    kind = "manual" if now.days_looked_back else "nightly"
+    now.runs.append(Run(now.day - timedelta(days=now.days_looked_back), landed_through, kind))
+    now.days_looked_back = 0
     book = Book(
         tuple(now.stages),
         tuple(now.records),
@@ -291,7 +312,7 @@ def _night(now: Business, news: tuple[str, ...]) -> Night:
     staged = {
         "stg_fx_rates": [("business", "USD", day, rate, None) for day, rate in sorted(now.rates.items())],
         "stg_owners": [
-            (source, f"id of {name}", name, *(None,) * 7)
+            (source, f"id of {name}", name, None, now.teams.get(name), *(None,) * 5)
             for name in sorted(set(now.owners))
             for source in ("crm", "other_crm")
         ],

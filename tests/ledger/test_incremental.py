@@ -1,9 +1,10 @@
-"""Incremental equals full refresh: the ledger of replaced rows is, each night, the ledger built whole."""
+"""Incremental equals full refresh: what a night leaves in the tables is, each night, what is built whole."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +14,19 @@ from tests.ledger.nights_bench import Killed, Night, NightsBench, compile_nights
 from tests.ledger.random_nights import random_nights
 
 COMMON_NIGHTS_TOUCH = 0.6
+REPLACED_MARTS = ("mart_pipeline_waterfall", "int_marts_applied")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a night has built of all deals (and why), and the deals and periods whose rows it replaced."""
+
+    deals: int
+    reasons: list[str]
+    touched: int
+    reasons_in_marts: list[str]
+    touched_in_marts: int
+    touched_periods: int
 
 
 @dataclass(frozen=True)
@@ -24,28 +38,42 @@ class ScopedSettings(Settings):
 
 @pytest.fixture(scope="module")
 def nights_bench(tmp_path_factory: pytest.TempPathFactory) -> NightsBench:
-    return NightsBench(*compile_nights(tmp_path_factory.mktemp("nights")))
+    return NightsBench(*compile_nights(tmp_path_factory.mktemp("nights"), REPLACED_MARTS))
 
 
-def replay(bench: NightsBench, nights: Iterable[Night]) -> list[tuple[Night, list[str], int]]:
-    """Build each night both ways; returns each night's reasons to rebuild and the deals it touched."""
+def replay(bench: NightsBench, nights: Iterable[Night]) -> list[Built]:
+    """Build each night both ways."""
     bench.forget_everything()
-    seen = []
+    built = []
     for number, night in enumerate(nights):
         bench.deliver(night)
         bench.build_nightly()
         bench.build_whole()
         assert not bench.differences(), f"night {number}: {night.news}"
-        seen.append((night, bench.reasons_to_rebuild(), bench.touched()))
-    return seen
+        built.append(
+            Built(
+                len({(row.source, row.deal_id) for row in night.book.changes}),
+                bench.reasons_to_rebuild(),
+                bench.touched(),
+                bench.reasons_to_rebuild("marts"),
+                *bench.touched_in_marts(),
+            )
+        )
+    return built
 
 
-def assert_that_common_nights_replace_few_deals(seen: list[tuple[Night, list[str], int]]) -> None:
+def assert_that_common_nights_replace_few_deals(nights: list[Built]) -> None:
     """Equality proves nothing where every night builds everything."""
-    common = [(night, touched) for night, reasons, touched in seen[1:] if not reasons]
-    deals = [len({(row.source, row.deal_id) for row in night.book.changes}) for night, _ in common]
-    assert len(common) > len(seen) / 2
-    assert sum(touched for _, touched in common) < COMMON_NIGHTS_TOUCH * sum(deals)
+    common = [night for night in nights[1:] if not night.reasons]
+    assert len(common) > len(nights) / 2
+    assert sum(night.touched for night in common) < COMMON_NIGHTS_TOUCH * sum(night.deals for night in common)
+    common = [night for night in nights[1:] if not night.reasons_in_marts]
+    all_periods = max(night.touched_periods for night in nights)
+    assert len(common) > len(nights) / 2
+    assert sum(night.touched_in_marts for night in common) < COMMON_NIGHTS_TOUCH * sum(
+        n.deals for n in common
+    )
+    assert sum(night.touched_periods for night in common) < COMMON_NIGHTS_TOUCH * all_periods * len(common)
 
 
 def test_every_night_equals_a_full_refresh(nights_bench: NightsBench) -> None:
@@ -53,22 +81,24 @@ def test_every_night_equals_a_full_refresh(nights_bench: NightsBench) -> None:
 
 
 @pytest.mark.slow
-def test_each_of_thirty_nights_equals_a_full_refresh(nights_bench: NightsBench) -> None:
-    assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed=2, count=30)))
+def test_every_table_of_each_of_thirty_nights_equals_a_full_refresh(tmp_path: Path) -> None:
+    bench = NightsBench(*compile_nights(tmp_path))
+    assert_that_common_nights_replace_few_deals(replay(bench, random_nights(seed=2, count=30)))
 
 
 def test_a_night_killed_anywhere_leaves_nothing_to_the_next_night(nights_bench: NightsBench) -> None:
     """Also where its rows are taken back before the next: what it had replaced is replaced again."""
-    rng = Random(5)
-    nights = list(random_nights(seed=4, count=6))
+    nights = list(random_nights(seed=4, count=5))
     nights_bench.forget_everything()
     nights_bench.deliver(nights[0])
     nights_bench.build_nightly()
-    models = nights_bench.replaced_at()
-    for before, killed in pairwise(nights):
+    in_ledger, in_marts = nights_bench.replaced_at("ledger"), nights_bench.replaced_at("marts")
+    assert len(in_marts) == 3
+    ends = (Random(5).choice(in_ledger), *in_marts)
+    for (before, killed), end in zip(pairwise(nights), ends, strict=True):
         nights_bench.deliver(killed)
         with pytest.raises(Killed):
-            nights_bench.build_nightly(models=rng.choice(models))
+            nights_bench.build_nightly(models=end)
         nights_bench.deliver(before)
         nights_bench.build_nightly()
         nights_bench.build_whole()

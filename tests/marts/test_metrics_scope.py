@@ -132,11 +132,10 @@ def test_a_lead_is_left_out_with_its_owner_and_with_the_last_of_its_deals(scoped
         "of eve": "owners: eve",
         "of none": None,
     }
-    counted = scoped.rows(
-        "mart_lead_conversion",
-        "leads_created", "leads_converted", "deals_won", "won_amount",
-        where="period_type = 'all' and segment_type = 'total' and horizon = 'to_date'",
-    )  # fmt: skip
+    counted = scoped.query(
+        "select leads_created, leads_converted, deals_won, won_amount from marts.mart_lead_conversion "
+        "where period_type = 'all' and segment_type = 'total' and horizon = 'to_date'"
+    )
     assert [numbers(row) for row in counted] == [(2, 1, 1, 100)]
 
 

@@ -18,10 +18,10 @@ from dagster_project.transform.dbt_runner import DBT_PROJECT
 from tests.ledger.book import STAGES, Book, Change, Record, Run
 from tests.ledger.deliveries import land
 from tests.ledger.ledger_bench import create_run_context, dbt_call, fill_run_context, run_dbt
+from tests.ledger.nights_bench import OF_THE_BUILD
 from tests.ledger.random_books import random_book
 
 LAYERS = ("staging", "ledger", "marts")
-OF_THE_BUILD = ("int_ledger_rebuild", "int_touched_deals", "int_touched_facts")
 NIGHT = {"extracted_at": datetime(2026, 1, 7, 1), "is_initial_load": False}
 KILLED_AFTER = "int_deal_states"
 
@@ -141,6 +141,7 @@ def test_a_killed_and_repeated_night_is_what_a_full_refresh_builds(tmp_path: Pat
     run_dbt("run", database, landing, target, LAYERS)
     with duckdb.connect(str(database), read_only=True) as connection:
         assert connection.execute("from ledger.int_ledger_rebuild").fetchall() == []
+        assert connection.execute("from marts.int_marts_rebuild").fetchall() == []
         touched = connection.execute("select count(*) from ledger.int_touched_deals").fetchone()
     nightly = tables_of(database)
     assert touched is not None
@@ -152,7 +153,7 @@ def test_a_killed_and_repeated_night_is_what_a_full_refresh_builds(tmp_path: Pat
     refused, environment = dbt_call("run", whole, landing, target, ["fct_deal_versions", "--full-refresh"])
     answer = subprocess.run(refused, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 1
-    assert "the ledger is built whole together (dbt build --full-refresh)" in answer.stdout
+    assert "its layer is built whole together (dbt build --full-refresh)" in answer.stdout
     run_dbt("run", whole, landing, target, [*LAYERS, "--full-refresh"])
     with duckdb.connect(str(whole), read_only=True) as connection:
         reasons = connection.execute("from ledger.int_ledger_rebuild").fetchall()

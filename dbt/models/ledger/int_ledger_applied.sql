@@ -3,7 +3,7 @@
 -- depends_on: {{ ref('fct_deal_versions_as_was') }}
 -- depends_on: {{ ref('int_stage_visits') }}
 with final as (
-  {%- if builds_the_whole_ledger() %}
+  {%- if builds_the_whole_layer() %}
   select input, item, item_at, digest
   from {{ ref('int_ledger_inputs') }}
   union all

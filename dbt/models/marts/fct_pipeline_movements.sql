@@ -1,6 +1,11 @@
+{{ config(
+  materialized='by_touched_deal', deal_column='deal_key', touched_by='int_touched_states', touched_periods='int_touched_periods',
+  pre_hook='{{ mark_as_under_way() }}'
+) }}
 -- The waterfall bar by bar: each deal's moves, one row per bucket.
 with moves as (
   select * from {{ ref('int_pipeline_moves') }}
+  where {{ is_replaced('deal_key', ref('int_touched_states'), ref('int_touched_periods')) }}
 ),
 
 parts as (

@@ -2,9 +2,7 @@
 -- Questions about any day, as table macros of the published file: their text is rendered here from the same rules as the
 -- marts, and the publisher creates them. They read published tables only, in the SQL of DuckDB.
 -- depends_on: {{ ref('fct_pipeline_states') }}, {{ ref('dim_deal') }}, {{ ref('dim_stage') }}, {{ ref('dim_fx_rate') }}
-{%- set entries = ['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in'] %}
-{%- set exits = ['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'] %}
-{%- set amounts = entries + ['increased', 'decreased', 'fx'] + exits %}
+{%- set amounts = waterfall_entries().split(', ') + ['increased', 'decreased', 'fx'] + waterfall_exits().split(', ') %}
 {%- set pipeline_as_of %}
 select
   states.deal_key,
@@ -53,7 +51,7 @@ with periods as (
 
 {{ waterfall_moves('priced') }},
 
-{{ waterfall_sums('waterfall_moves', entries, exits) }}
+{{ waterfall_sums('waterfall_moves') }}
 
 select
   scope,

@@ -72,39 +72,62 @@ running as (
   window cell_days as (partition by segment_type, segment, forecast_category, target_quarter, currency order by from_day)
 ),
 
+-- two narrow joins instead of a wide one: owners are most of the cells, and have few of the days
+placed as (
+  {%- for is_told_on, segment_types in [('calendar.is_complete', "<> 'owner'"), ('calendar.is_complete and calendar.is_evening_of_owners', "= 'owner'")] %}
+  select
+    running.*,
+    days.date_day,
+    days.day_label,
+    days.quarter_index
+  from (
+    select
+      running.*,
+      coalesce(running.to_day, {{ add_days('context.as_of', 1) }}) as until_day
+    from running
+    cross join context
+    where running.deals > 0
+      and running.segment_type {{ segment_types }}
+  ) as running
+  inner join (
+    select calendar.*
+    from calendar
+    where {{ is_told_on }}
+  ) as days
+    on days.date_day >= running.from_day
+      and days.date_day < running.until_day
+  {%- if not loop.last %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+),
+
 days as (
   select
-    running.segment_type,
-    running.segment,
-    running.forecast_category,
-    running.target_quarter,
-    calendar.date_day,
-    calendar.day_label,
-    calendar.quarter_index,
-    cast(sum(running.deals) as bigint) as deals,
-    cast(sum(running.deals_without_amount) as bigint) as deals_without_amount,
-    cast(sum(case when running.currency <> '(reporting)' and rates.rate is null then running.deals - running.deals_without_amount else 0 end) as bigint) as deals_without_rate,
-    coalesce(sum(running.amount * case when running.currency = '(reporting)' then 1 else rates.rate end), 0) as amount
-  from running
-  cross join context
-  inner join calendar
-    on calendar.date_day >= running.from_day
-      and calendar.date_day < coalesce(running.to_day, {{ add_days('context.as_of', 1) }})
-      and calendar.is_complete
-      and (running.segment_type <> 'owner' or calendar.is_evening_of_owners)
+    placed.segment_type,
+    placed.segment,
+    placed.forecast_category,
+    placed.target_quarter,
+    placed.date_day,
+    placed.day_label,
+    placed.quarter_index,
+    cast(sum(placed.deals) as bigint) as deals,
+    cast(sum(placed.deals_without_amount) as bigint) as deals_without_amount,
+    cast(sum(case when placed.currency <> '(reporting)' and rates.rate is null then placed.deals - placed.deals_without_amount else 0 end) as bigint) as deals_without_rate,
+    coalesce(sum(cast(placed.amount * case when placed.currency = '(reporting)' then 1 else rates.rate end as decimal(28, 9))), 0) as amount
+  from placed
   left join {{ ref('int_fx_rates') }} as rates
-    on running.currency = rates.currency
-      and calendar.date_day >= rates.valid_from_date
-      and calendar.date_day < rates.valid_to_date
-  where running.deals > 0
+    on placed.currency = rates.currency
+      and placed.date_day >= rates.valid_from_date
+      and placed.date_day < rates.valid_to_date
   group by
-    running.segment_type,
-    running.segment,
-    running.forecast_category,
-    running.target_quarter,
-    calendar.date_day,
-    calendar.day_label,
-    calendar.quarter_index
+    placed.segment_type,
+    placed.segment,
+    placed.forecast_category,
+    placed.target_quarter,
+    placed.date_day,
+    placed.day_label,
+    placed.quarter_index
 ),
 
 quarters as (

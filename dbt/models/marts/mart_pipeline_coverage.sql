@@ -43,7 +43,8 @@ open_deals as (
     deals.amount_base,
     deals.close_date < targets.period_start as is_past_due,
     stage_chances.is_qualified_stage,
-    deals.amount_base * coalesce(deals.probability, stage_chances.probability) as weighted_amount,
+    -- exact before it is summed: a sum of doubles depends on the order of the rows
+    cast(deals.amount_base * coalesce(deals.probability, stage_chances.probability) as decimal(28, 9)) as weighted_amount,
     coalesce(health.pace = 'dead', false) as is_dead,
     -- what is in scope but for being dead: where dead deals cover nothing, they stand in columns of their own
     context.coverage_scope = 'all' or coalesce(stage_chances.is_qualified_stage, false) as is_asked_for,

@@ -1,12 +1,10 @@
-{%- set entries = ['created', 'reopened', 'restored', 'transferred_in', 'pulled_in', 'pushed_in'] %}
-{%- set exits = ['won', 'lost', 'closed_other', 'deleted_or_merged', 'transferred_out', 'pushed_out', 'pulled_out', 'closed_outside_scope'] %}
-{%- set amounts = entries + ['increased', 'decreased', 'fx'] + exits %}
+{%- set amounts = waterfall_entries().split(', ') + ['increased', 'decreased', 'fx'] + waterfall_exits().split(', ') %}
 with context as (
   select * from {{ ref('stg_run_context') }}
 ),
 
-moves as (
-  select * from {{ ref('int_pipeline_moves') }}
+sums as (
+  select * from {{ ref('int_waterfall_sums') }}
 ),
 
 periods as (
@@ -20,8 +18,6 @@ sources as (
     max(full_from_on) as all_full_from_on
   from {{ ref('int_source_history') }}
 ),
-
-{{ waterfall_sums('moves', entries, exits) }},
 
 scopes as (
   select 'rolling' as scope
