@@ -76,11 +76,15 @@ def published(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def published_tables(path: Path) -> dict[str, list[str]]:
-    """Table → its columns without those that name a run; `_publish` is left out, it is about runs alone."""
+    """Table → its columns without those that name a run; `_publish` is left out, it is about runs alone.
+
+    Views are left out, too: they tell what is in the tables.
+    """
     with duckdb.connect(str(path), read_only=True) as connection:
         rows = connection.execute(
-            "select table_name, column_name from information_schema.columns where table_schema = 'main' "
-            "order by table_name, ordinal_position"
+            "select table_name, column_name from duckdb_columns() "
+            "where not internal and table_name in (select table_name from duckdb_tables()) "
+            "order by table_name, column_index"
         ).fetchall()
     tables: dict[str, list[str]] = {}
     for table, column in rows:
