@@ -6,14 +6,17 @@ reporting currency or deals, so that sums are exact; what is asked of a day read
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
+from dagster_project.forecast.baselines import Remaining
 from dagster_project.forecast.evidence import Evidence
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
+from dagster_project.forecast.ledger_queries import THOUSANDTHS
 
 AMOUNT = "amount"
 COUNT = "count"
@@ -54,6 +57,7 @@ class DailyBook:
     bookings: pd.DataFrame
     cycles: pd.DataFrame
     event_days: Array
+    by_hazards: Mapping[tuple[date, int], Remaining]
 
     def number_of(self, day: date) -> int:
         """Day number of a date."""
@@ -166,6 +170,12 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
         bookings=bookings.sort_values(["won_on", "visible_on"], ignore_index=True),
         cycles=_numbered(evidence.cycles, "won_on", start),
         event_days=np.array([(day - quarters.first_day).days for day in evidence.event_days], dtype=np.int64),
+        by_hazards={
+            (row.as_of.date(), int(row.quarter_number)): Remaining(
+                row.open_expected * THOUSANDTHS, row.new_expected * THOUSANDTHS
+            )
+            for row in evidence.by_hazards.itertuples()
+        },
     )
 
 

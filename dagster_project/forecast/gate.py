@@ -20,6 +20,10 @@ NO_METHOD = "none"
 CHOSEN = "chosen"
 FALLBACK = "fallback"
 NO_EVIDENCE = "no evidence"
+PASSED = "passed"
+BLENDED = "blended"
+JUDGED = (CHOSEN, PASSED, BLENDED)
+"""By their errors, all of them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Choice:
     @property
     def fallback_reason(self) -> str | None:
         """The reason when the method was not chosen by its errors, else None."""
-        return None if self.status == CHOSEN else self.reason
+        return None if self.status in JUDGED else self.reason
 
 
 def choose(
