@@ -34,6 +34,24 @@ spans as (
   cross join context
 ),
 
+-- a span of n weeks becomes n rows by equality: a join on a range of weeks compares every span with every week
+lengths as (
+  select
+    lengths.week_number - first_week.week_number + 1 as weeks_long,
+    places.week_number - first_week.week_number as place
+  from weeks as lengths
+  cross join (select min(week_number) as week_number from weeks) as first_week
+  inner join weeks as places on lengths.week_number >= places.week_number
+),
+
+span_weeks as (
+  select
+    spans.*,
+    spans.first_week + lengths.place as week_number
+  from spans
+  inner join lengths on spans.final_week - spans.first_week + 1 = lengths.weeks_long
+),
+
 seen as (
   select
     weeks.week_number,
@@ -49,8 +67,8 @@ seen as (
     case when spans.closed_week - weeks.week_number > {{ last_step_week() }} then 'open' else spans.outcome end as outcome,
     spans.open_amount,
     spans.won_amount
-  from spans
-  inner join weeks on weeks.week_number between spans.first_week and spans.final_week
+  from span_weeks as spans
+  inner join weeks on spans.week_number = weeks.week_number
   left join {{ ref('int_amount_tiers') }} as tiers on weeks.evidence_on = tiers.evidence_on
 ),
 

@@ -8,7 +8,7 @@ visible as (
   select
     {{ number_of_key('versions.deal_key') }} as deal_number,
     versions.version_number,
-    {{ number_of_key('versions.stage_key') }} as stage_number,
+    versions.stage_key,
     versions.valid_from_date,
     versions.valid_to_date,
     case
@@ -28,7 +28,7 @@ compared as (
   select
     *,
     lag(state) over deal_line as state_before,
-    lag(stage_number) over deal_line as stage_before
+    lag(stage_key) over deal_line as stage_before
   from visible
   window deal_line as (partition by deal_number order by version_number)
 ),
@@ -43,7 +43,7 @@ marked as (
       else 0
     end as is_arrival,
     case
-      when state = 'open' and (coalesce(state_before, 'none') <> 'open' or stage_before <> stage_number) then valid_from_date
+      when state = 'open' and (coalesce(state_before, 'none') <> 'open' or stage_before <> stage_key) then valid_from_date
     end as stage_entered_on
   from compared
 ),
@@ -73,24 +73,17 @@ endings as (
 unknown_entries as (
   select distinct
     {{ number_of_key('deal_key') }} as deal_number,
-    {{ number_of_key('stage_key') }} as stage_number,
+    stage_key,
     entered_on
   from {{ ref('int_stage_visits') }}
   where is_entry_unknown
-),
-
-stages as (
-  select
-    stage_key,
-    {{ number_of_key('stage_key') }} as stage_number
-  from (select distinct stage_key from {{ ref('fct_deal_versions') }}) as keys
 ),
 
 spans as (
   select
     placed.deal_number,
     placed.version_number,
-    placed.stage_number,
+    placed.stage_key,
     placed.valid_from_date,
     placed.valid_to_date,
     placed.entered_on,
@@ -103,7 +96,7 @@ spans as (
   select
     deal_number,
     version_number,
-    stage_number,
+    stage_key,
     valid_from_date,
     valid_from_date as valid_to_date,
     valid_from_date as entered_on,
@@ -120,7 +113,7 @@ final as (
     spans.deal_number,
     spans.version_number,
     cast(spans.arrival_number as int) as arrival_number,
-    stages.stage_key,
+    spans.stage_key,
     spans.valid_from_date,
     case when spans.valid_to_date <= context.as_of then spans.valid_to_date end as valid_to_date,
     spans.entered_on,
@@ -132,13 +125,12 @@ final as (
     cast(endings.won_amount as decimal(20, 3)) as won_amount
   from spans
   cross join context
-  inner join stages on spans.stage_number = stages.stage_number
   left join endings
     on spans.deal_number = endings.deal_number
       and spans.arrival_number = endings.arrival_number
   left join unknown_entries
     on spans.deal_number = unknown_entries.deal_number
-      and spans.stage_number = unknown_entries.stage_number
+      and spans.stage_key = unknown_entries.stage_key
       and spans.entered_on = unknown_entries.entered_on
 )
 
