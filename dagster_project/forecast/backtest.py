@@ -84,7 +84,7 @@ class Track:
         available = [method for method in seen.remaining if method in BASELINES]
         return choose(completed, self.actual[:known], available, maturity)
 
-    def challenged(self, seen: Outlook, baseline: Choice) -> Choice:
+    def challenged(self, seen: Outlook, baseline: Choice, maturity: Maturity) -> Choice:
         """The method to serve for `seen`: the baseline chosen for it, unless hazards have done better."""
         if HAZARDS not in seen.remaining:
             return baseline
@@ -100,6 +100,7 @@ class Track:
                 actual=self.actual[:known],
                 quarter=self._quarters[:known],
             ),
+            maturity.wins_against_expected,
         )
 
     @cached_property
@@ -155,7 +156,7 @@ class TrackRecord:
         track = self.tracks.get(seen.horizon, Track(()))
         baseline = track.choice_for(seen, maturity)
         seen = with_blend(seen, baseline)
-        choice = track.challenged(seen, baseline)
+        choice = track.challenged(seen, baseline, maturity)
         spread, origins = track.range_for(seen, choice.method)
         return Served(seen, choice, spread, origins)
 
@@ -181,7 +182,7 @@ def maturity_on(book: DailyBook, day: date) -> Maturity:
     number = book.number_of(day)
     won = book.bookings[book.bookings["visible_on"] <= number]["deals"].sum()
     history = (day - book.first_event_on).days + 1 if book.first_event_on else 0
-    return Maturity(int(won), max(0, history), book.mean_cycle_days(number))
+    return Maturity(int(won), max(0, history), book.mean_cycle_days(number), book.wins_against_expected(day))
 
 
 def weekly_origins(book: DailyBook, week_starts_on: int) -> list[date]:

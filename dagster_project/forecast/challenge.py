@@ -25,6 +25,8 @@ FEWEST_QUARTERS = 2
 
 PASSES_AT = 0.95
 BLENDS_AT = 1.10
+DRIFT_LOW = 0.7
+DRIFT_HIGH = 1.4
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,22 @@ class Record:
     quarter: Array
 
 
-def challenge(baseline: Choice, record: Record) -> Choice:
+def challenge(baseline: Choice, record: Record, wins_against_expected: float | None) -> Choice:
     """The baseline's choice, or that of hazards, or of the mean of both.
 
     Hazards are served when both their error (Σ|forecast - actual|) and their quantile loss are at most 0.95
     times those of the baselines chosen ex ante, on at least six completed origins of two quarters; up to 1.1
-    times the mean of both is served; beyond, the baseline. A baseline that only stands in is kept.
+    times the mean of both is served; beyond, the baseline. A baseline that only stands in is kept, and so is
+    any baseline while the wins of the last weeks are not what hazards expected of them: deals go on otherwise
+    than they used to.
     """
     if baseline.status != CHOSEN:
         return baseline
+    drift = wins_against_expected
+    if drift is not None and not DRIFT_LOW <= drift <= DRIFT_HIGH:
+        return _kept(
+            baseline, f"wins of the last 13 weeks are {drift:.2f} × what hazards expected of them: not served"
+        )
     both = np.isfinite(record.hazards) & np.isfinite(record.baseline)
     origins, quarters = int(both.sum()), len(np.unique(record.quarter[both]))
     if origins < FEWEST_ORIGINS or quarters < FEWEST_QUARTERS:

@@ -21,6 +21,8 @@ from dagster_project.forecast.ledger_queries import THOUSANDTHS
 AMOUNT = "amount"
 COUNT = "count"
 AVERAGE_AMOUNT_DAYS = 365
+DRIFT_WEEKS = 13
+FEWEST_EXPECTED_WINS = 10.0
 
 Array = np.ndarray
 
@@ -58,6 +60,7 @@ class DailyBook:
     cycles: pd.DataFrame
     event_days: Array
     by_hazards: Mapping[tuple[date, int], Remaining]
+    wins_of_weeks: pd.DataFrame
 
     def number_of(self, day: date) -> int:
         """Day number of a date."""
@@ -109,6 +112,17 @@ class DailyBook:
         known = self.cycles[self.cycles["won_on"] <= day]
         deals = int(known["deals"].sum())
         return int(known["days"].sum()) / deals if deals else None
+
+    def wins_against_expected(self, day: date) -> float | None:
+        """Wins of the last 13 complete weeks over what hazards expected of them; None where it is little."""
+        weeks = self.wins_of_weeks
+        known = (weeks["as_of"] <= pd.Timestamp(day - timedelta(days=7))) & (
+            weeks["as_of"] > pd.Timestamp(day - timedelta(days=7 * (DRIFT_WEEKS + 1)))
+        )
+        expected = float(weeks.loc[known, "expected_wins"].sum())
+        if known.sum() < DRIFT_WEEKS or expected < FEWEST_EXPECTED_WINS:
+            return None
+        return float(weeks.loc[known, "observed_wins"].sum()) / expected
 
     def fresh_on(self, day: int) -> date | None:
         """The newest day, up to `day`, on which the ledger holds an event."""
@@ -176,6 +190,7 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
             )
             for row in evidence.by_hazards.itertuples()
         },
+        wins_of_weeks=evidence.wins_of_weeks.astype({"as_of": "datetime64[us]"}),
     )
 
 

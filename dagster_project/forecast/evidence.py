@@ -15,6 +15,7 @@ from dagster_project.forecast.hazard_queries import (
     expected_of_weeks,
     has_hazards,
     scores_of_days,
+    wins_of_weeks,
 )
 from dagster_project.forecast.ledger_queries import (
     BOOKING_CHANGES,
@@ -29,6 +30,7 @@ from dagster_project.forecast.ledger_queries import (
 from dagster_project.warehouse import Warehouse
 
 NOTHING_EXPECTED = pd.DataFrame(columns=list(EXPECTED_COLUMNS))
+NO_WINS = pd.DataFrame(columns=["as_of", "expected_wins", "observed_wins"])
 
 
 class LedgerNotBuilt(RuntimeError):
@@ -74,6 +76,7 @@ class Evidence:
     stages: pd.DataFrame
     event_days: tuple[date, ...]
     by_hazards: pd.DataFrame
+    wins_of_weeks: pd.DataFrame
     deal_scores: pd.DataFrame
 
 
@@ -127,6 +130,7 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
         by_hazards=_by_hazards(warehouse, days)
         if is_scored
         else pd.DataFrame(columns=list(EXPECTED_COLUMNS)),
+        wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
         deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),
     )
 

@@ -28,11 +28,15 @@ JUDGED = (CHOSEN, PASSED, BLENDED)
 
 @dataclass(frozen=True)
 class Maturity:
-    """How much history stands behind a day: won deals, days on record, mean sales cycle in days."""
+    """How much history stands behind a day: won deals, days on record, mean sales cycle in days.
+
+    `wins_against_expected`: wins of the last quarter of a year over what hazards had expected of it.
+    """
 
     won_deals: int
     history_days: int
     mean_cycle_days: float | None
+    wins_against_expected: float | None = None
 
     def shortfall(self) -> str | None:
         """What is missing for a choice by evidence, in words; None when nothing is."""

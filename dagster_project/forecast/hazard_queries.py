@@ -21,9 +21,10 @@ HAZARDS = "forecast.int_hazard_cell"
 CALENDAR_INDEX = "forecast.int_calendar_index"
 WIN_AMOUNTS = "forecast.int_win_amounts"
 NEW_BUSINESS = "forecast.int_new_business"
+CURVES = "forecast.int_win_curves"
 OF_WEEKS = "forecast.int_hazard_forecast"
 
-EVIDENCE_TABLES = (SPANS, TIERS, HAZARDS, CALENDAR_INDEX, WIN_AMOUNTS, NEW_BUSINESS, OF_WEEKS)
+EVIDENCE_TABLES = (SPANS, TIERS, HAZARDS, CALENDAR_INDEX, WIN_AMOUNTS, NEW_BUSINESS, CURVES, OF_WEEKS)
 EVIDENCE_MODELS = tuple(name.split(".")[1] for name in EVIDENCE_TABLES)
 
 EXPECTED_COLUMNS = ("as_of", "quarter_number", "open_expected", "new_expected")
@@ -38,6 +39,17 @@ def expected_of_weeks(warehouse: Warehouse) -> pd.DataFrame:
     """Expected bookings as dbt has them: every week's end of the history (EXPECTED_COLUMNS, amounts)."""
     columns = ", ".join(EXPECTED_COLUMNS)
     return warehouse.query(f"select {columns} from {OF_WEEKS} order by as_of, quarter_number")
+
+
+def wins_of_weeks(warehouse: Warehouse) -> pd.DataFrame:
+    """Per week's end the wins of the next week: expected by the evidence of then, and observed.
+
+    Columns: as_of, expected_wins, observed_wins; the newest week is not over and is left out.
+    """
+    return warehouse.query(
+        f"select as_of, sum(deals * p_win_week) as expected_wins, sum(won_next_week) as observed_wins "
+        f"from {CURVES} where as_of < (select max(as_of) from {CURVES}) group by as_of order by as_of"
+    )
 
 
 def expected_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:

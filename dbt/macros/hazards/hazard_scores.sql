@@ -59,7 +59,7 @@ group by ahead.as_of, steps.step_number, ahead.week_ahead, ahead.quarter_offset
 
 {# Cumulative incidence of winning (Aalen and Johansen: losing competes) for cells of the open book; the product of
    what stays open is exp(sum(ln)). One row per day and cell: p_<series>_<offset> = P(won by the end of that quarter),
-   p_<series>_ever = within 105 weeks. Series: win, and for reasons each level without the calendar. #}
+   p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the calendar. #}
 {% macro win_curves(days, exposures, cells, hazards, with_reasons=false) -%}
 {%- set series = ['win'] + (['overall', 'stage', 'time', 'tier'] if with_reasons else []) %}
 with exposed as (
@@ -137,6 +137,7 @@ won as (
     stage_key,
     time_bin,
     amount_tier,
+    step_number,
     quarter_offset
     {%- for level in series %},
     step_win_{{ level }} * exp(coalesce(sum(ln(1e0 - step_win_{{ level }} - step_loss_{{ level }})) over before, 0e0)) as won_{{ level }}
@@ -159,7 +160,8 @@ select
   sum(case when quarter_offset <= {{ offset }} then won_{{ level }} else 0e0 end) as p_{{ level }}_{{ offset }}
   {%- endfor %},
   sum(won_{{ level }}) as p_{{ level }}_ever
-  {%- endfor %}
+  {%- endfor %},
+  sum(case when step_number = 1 then won_win else 0e0 end) as p_win_week
 from won
 group by as_of, stage_key, time_bin, amount_tier
 {%- endmacro %}
@@ -395,16 +397,24 @@ group by exposures.as_of, exposures.quarter_offset
 {%- endmacro %}
 
 {# Both parts side by side, for the days whose evidence holds 30 wins and deals followed for half a year:
-   before that, new business would be taken for none. An empty book expects nothing. #}
+   before that, new business would be taken for none. An empty book, or the last day of a quarter, expects nothing. #}
 {% macro expected_bookings(days, from_open, from_new, calendar_index, new_business) -%}
 select
   days.as_of,
-  days.quarter_number + cast(from_new.quarter_offset as bigint) as quarter_number,
-  cast(from_new.quarter_offset as int) as quarter_offset,
+  days.quarter_number + cast(offsets.quarter_offset as bigint) as quarter_number,
+  cast(offsets.quarter_offset as int) as quarter_offset,
   cast(round(coalesce(from_open.open_expected, 0e0), 2) as double) as open_expected,
-  cast(round(from_new.new_expected, 2) as double) as new_expected
+  cast(round(coalesce(from_new.new_expected, 0e0), 2) as double) as new_expected
 from {{ days }} as days
-inner join {{ from_new }} as from_new on days.as_of = from_new.as_of
+inner join (
+  select distinct as_of
+  from {{ from_new }}
+) as answered on days.as_of = answered.as_of
+cross join (
+  {%- for offset in range(5) %}
+  {{ 'union all ' if not loop.first }}select {{ offset }} as quarter_offset
+  {%- endfor %}
+) as offsets
 inner join (
   select
     evidence_on,
@@ -424,8 +434,11 @@ inner join (
   on days.evidence_on = followed.evidence_on
     and followed.weeks >= 26
 left join {{ from_open }} as from_open
-  on from_new.as_of = from_open.as_of
-    and from_new.quarter_offset = from_open.quarter_offset
+  on days.as_of = from_open.as_of
+    and offsets.quarter_offset = from_open.quarter_offset
+left join {{ from_new }} as from_new
+  on days.as_of = from_new.as_of
+    and offsets.quarter_offset = from_new.quarter_offset
 {%- endmacro %}
 
 {% macro fewest_wins() -%}30{%- endmacro %}

@@ -26,7 +26,8 @@ book as (
     histogram.amount_tier,
     sum(histogram.deals) as deals,
     sum(histogram.priced_deals) as priced_deals,
-    sum(histogram.open_amount) as open_amount
+    sum(histogram.open_amount) as open_amount,
+    sum(case when histogram.outcome = 'won' and histogram.weeks_followed = 1 then histogram.deals else 0 end) as won_next_week
   from days
   inner join {{ histogram }} as histogram on days.as_of = histogram.origin
   left join bins
@@ -56,7 +57,9 @@ final as (
     {%- for offset in range(5) %}
     cast(curves.p_win_{{ offset }} as double) as p_win_{{ offset }},
     {%- endfor %}
-    cast(curves.p_win_ever as double) as p_win_ever
+    cast(curves.p_win_ever as double) as p_win_ever,
+    cast(curves.p_win_week as double) as p_win_week,
+    cast(book.won_next_week as bigint) as won_next_week
   from book
   inner join curves
     on book.as_of = curves.as_of
