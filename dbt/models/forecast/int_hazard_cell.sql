@@ -117,16 +117,23 @@ summed as (
     bins.evidence_on, bins.stage_key, bins.time_bin, bins.from_week_in_stage, completed.amount_tier, completed.step_number
 ),
 
+seen_cells as (
+  select distinct
+    evidence_on,
+    stage_key,
+    time_bin,
+    from_week_in_stage,
+    amount_tier
+  from summed
+),
+
 -- every cell has every step: where no deal has come so far, what is known of the cell's other steps still holds
 tier_rows as (
   select
     cells.evidence_on, cells.stage_key, cells.time_bin, cells.from_week_in_stage, cells.amount_tier, steps.step_number,
     coalesce(summed.at_risk, 0) as at_risk, coalesce(summed.won, 0) as won, coalesce(summed.lost, 0) as lost,
     coalesce(summed.entering, 0) as entering, coalesce(summed.entering_stage, 0) as entering_stage
-  from (
-    select distinct evidence_on, stage_key, time_bin, from_week_in_stage, amount_tier
-    from summed
-  ) as cells
+  from seen_cells as cells
   cross join steps
   left join summed
     on cells.evidence_on = summed.evidence_on
