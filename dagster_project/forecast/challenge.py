@@ -48,10 +48,10 @@ def challenge(baseline: Choice, record: Record, wins_against_expected: float | N
     """The baseline's choice, or that of hazards, or of the mean of both.
 
     Hazards are served when both their error (Σ|forecast - actual|) and their quantile loss are at most 0.95
-    times those of the baselines chosen ex ante, on at least six completed origins of three quarters; up to 1.1
-    times the mean of both is served; beyond, the baseline. A baseline that only stands in is kept, and so is
-    any baseline while the wins of the last weeks are not what hazards expected of them: deals go on otherwise
-    than they used to.
+    times those of the baselines chosen ex ante, on at least six completed origins of three quarters; up to
+    1.1 times the mean of both is served; beyond, the baseline. A baseline that only stands in is kept, and so
+    is any baseline while the wins of the last weeks are not what hazards expected of them: deals go on
+    otherwise than they used to.
     """
     if baseline.status != CHOSEN:
         return baseline

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from lifelines import AalenJohansenFitter
 
+from dagster_project.forecast.evidence import read_evidence
+from dagster_project.forecast.forecaster import make_forecasts
 from dagster_project.forecast.hazard_queries import expected_of_days, expected_of_weeks, scores_of_days
 from dagster_project.forecast.shared_sql import MacroMissing, shared_sql
 from dagster_project.warehouse import Warehouse
@@ -23,6 +25,7 @@ from tests.synthetic_ledger import (
     ledger_tables,
     open_deal,
     random_deals,
+    won_deal,
     write_ledger,
 )
 
@@ -298,7 +301,13 @@ def assert_same(left: Warehouse, right: Warehouse) -> None:
 def test_evidence_and_scores_of_a_day_are_those_of_the_ledger_cut_at_it(
     tmp_path: Path, warehouse: Warehouse, tables: LedgerTables
 ) -> None:
-    assert_same(warehouse, built(tmp_path, cut_at(tables, CUT)))
+    cut = built(tmp_path, cut_at(tables, CUT))
+    assert_same(warehouse, cut)
+    whole, known = (make_forecasts(read_evidence(ledger, [CUT]), [CUT], 1) for ledger in (warehouse, cut))
+    for table in ("bookings", "gate", "deals"):
+        pd.testing.assert_frame_equal(getattr(whole, table), getattr(known, table), rtol=1e-9)
+    assert "hazards" in set(known.backtest["method"])
+    assert known.gate["reason"].str.contains("hazards").any()
 
 
 def test_turning_every_later_outcome_round_changes_nothing_before(
@@ -364,6 +373,16 @@ def test_before_half_a_year_of_deals_hazards_say_nothing(warehouse: Warehouse) -
     first = expected_of_weeks(warehouse)["as_of"].min()
     assert pd.Timestamp("2024-06-01") < first < pd.Timestamp("2024-08-01")
     assert expected_of_days(warehouse, [date(2024, 3, 10)]).empty
+
+
+def test_fewer_than_thirty_wins_tell_no_chance(tmp_path: Path) -> None:
+    few = [won_deal(f"a{n}", date(2025, 1, 6), date(2025, 2, 4)) for n in range(29)]
+    last = date(2025, 3, 31)
+    with_29 = ledger_tables([*few, open_deal("b1", date(2025, 3, 3))], last)
+    assert scores_of_days(built(tmp_path / "29", with_29), [last]).empty
+    one_more = won_deal("a29", date(2025, 1, 6), date(2025, 2, 4))
+    with_30 = ledger_tables([*few, one_more, open_deal("b1", date(2025, 3, 3))], last)
+    assert len(scores_of_days(built(tmp_path / "30", with_30), [last])) == 1
 
 
 def test_a_macro_that_does_not_exist_is_named() -> None:

@@ -452,7 +452,8 @@ left join {{ from_new }} as from_new
 {% macro fewest_wins() -%}30{%- endmacro %}
 
 {# Every open deal of the days asked about: chance and expected amount, and the chain of factors behind the chance of
-   the quarter's end: overall × stage × time in stage × size × calendar, each with the number of deals that it rests on.
+   the quarter's end: overall × stage × time in stage × size × calendar, each with the number of deals that it rests on. Fewer
+   than 30 wins tell no chance: then there is no row.
    deals: open_deals_on; curves: win_curves with reasons. #}
 {% macro deal_scores(deals, curves, hazards, amounts, calendar_index) -%}
 with behind as (
@@ -515,7 +516,7 @@ select
   coalesce(of_stage.deals_entering, 0) as deals_stage,
   coalesce(of_time.deals_entering, 0) as deals_time,
   coalesce(of_tier.deals_entering, 0) as n_similar_deals,
-  coalesce(wins.wins, 0) as wins_calendar
+  wins.wins as wins_calendar
 from priced
 inner join {{ curves }} as curves
   on priced.as_of = curves.as_of
@@ -540,7 +541,9 @@ left join behind as of_tier
     and priced.time_bin = of_tier.time_bin
     and priced.amount_tier = of_tier.amount_tier
     and of_tier.cell_level = 'tier'
-left join wins on priced.evidence_on = wins.evidence_on
+inner join wins
+  on priced.evidence_on = wins.evidence_on
+    and wins.wins >= {{ fewest_wins() }}
 {%- endmacro %}
 
 {# What a level adds to the chance; 1 where there is nothing to multiply, as on a quarter's last day. #}
