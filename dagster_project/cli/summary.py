@@ -139,7 +139,7 @@ def held(row: Row) -> str:
 
 def evidence(row: Row) -> str:
     """Why this method."""
-    if row["gate_status"] == "chosen":
+    if row["gate_status"] in ("chosen", "passed", "blended"):
         return f"chosen by its errors on {row['evidence_n_origins']:,} earlier forecasts"
     return str(row["fallback_reason"] or row["gate_status"])
 
