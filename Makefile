@@ -27,10 +27,10 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton lint format lock bench bench-extract clean
+.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton lint format lock bench bench-extract forecast-report clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 run: $(VENV)/.installed ## run the nightly job on the bundled example; CONFIG=… DATA=… AS_OF=2026-03-31 REBUILD=1
 	@$(CLI) run $(if $(AS_OF),--as-of "$(AS_OF)") $(if $(REBUILD),--rebuild)
@@ -94,6 +94,9 @@ bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs b
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
+
+forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated businesses whose law is known, and write the report
+	@$(BIN)/python -m tests.benchmark.forecast_report --out tests/benchmark/forecast_report.txt
 
 # The development lock comes first, so that the run lock can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes

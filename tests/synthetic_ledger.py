@@ -141,8 +141,16 @@ def write_ledger(
     days["quarter_index"] = days["date_day"].dt.year * 4 + days["date_day"].dt.quarter
     days["quarter_label"] = days["date_day"].dt.to_period("Q").astype(str)
     days["is_business_day"] = days["date_day"].dt.day_of_week < 5
+    days["week_end_on"] = days["date_day"].dt.to_period("W-SUN").dt.end_time.dt.normalize()
+    months = days["date_day"].dt.to_period("M")
+    days["month_start_on"], days["month_end_on"] = months.dt.start_time, months.dt.end_time.dt.normalize()
+    days["day_of_quarter"] = (days["date_day"] - days["date_day"].dt.to_period("Q").dt.start_time).dt.days + 1
     chances = STAGE_PROBABILITY if probability is None else probability
-    stages = pd.DataFrame({"stage_key": list(chances), "probability": list(chances.values())})
+    stages = pd.DataFrame(
+        {"stage_key": list(chances), "stage": list(chances), "probability": list(chances.values())}
+    )
+    deals = tables.versions[["deal_key"]].drop_duplicates().assign(source_relation="crm")
+    deals["deal_id"] = deals["deal_key"]
     rates = pd.DataFrame(
         [
             ("EUR", 1.0, date(1900, 1, 1), date(9999, 12, 31)),
@@ -161,15 +169,21 @@ def write_ledger(
                 "grace_business_days": 3,
                 "dates_won": dates_won,
                 "definition_version": "default",
+                "week_start": 1,
             }
         ]
+    )
+    visits = tables.versions[["deal_key", "stage_key"]].assign(
+        entered_on=tables.versions["valid_from_date"], is_entry_unknown=False
     )
     written = (
         ("ledger.fct_deal_versions", tables.versions, VERSION_COLUMNS),
         ("ledger.fct_stage_transitions", tables.transitions, TRANSITION_COLUMNS),
         ("ledger.dim_date", days, DATE_COLUMNS),
         ("ledger.int_fx_rates", rates, RATE_COLUMNS),
-        ("ledger.dim_stage", stages, {"stage_key": "string", "probability": "double"}),
+        ("ledger.dim_stage", stages, {"stage_key": "string", "stage": "string", "probability": "double"}),
+        ("ledger.dim_deal", deals, {"deal_key": "string", "source_relation": "string", "deal_id": "string"}),
+        ("ledger.int_stage_visits", visits, VISIT_COLUMNS),
         ("staging.stg_run_context", context, CONTEXT_COLUMNS),
     )
     with warehouse.connect() as connection:
@@ -221,6 +235,10 @@ DATE_COLUMNS = {
     "quarter_index": "bigint",
     "quarter_label": "string",
     "is_business_day": "boolean",
+    "week_end_on": "date",
+    "month_start_on": "date",
+    "month_end_on": "date",
+    "day_of_quarter": "int",
 }
 
 RATE_COLUMNS = {"currency": "string", "rate": "double", "valid_from_date": "date", "valid_to_date": "date"}
@@ -233,6 +251,14 @@ CONTEXT_COLUMNS = {
     "grace_business_days": "int",
     "dates_won": "string",
     "definition_version": "string",
+    "week_start": "int",
+}
+
+VISIT_COLUMNS = {
+    "deal_key": "string",
+    "stage_key": "string",
+    "entered_on": "date",
+    "is_entry_unknown": "boolean",
 }
 
 

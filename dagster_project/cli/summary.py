@@ -20,6 +20,8 @@ METHODS = {
     "yield": "what open amounts have yielded in past quarters",
     "run_rate": "the run rate of past quarters",
     "stage_share": "the share of each stage that was won in past quarters",
+    "hazards": "how deals like these went on",
+    "hazards_and_baseline": "the mean of how deals like these went on and of the best simple method",
     "crm_probability": "the CRM's own probabilities",
     "same_window_last_quarter": "the same weeks of last quarter",
     "same_window_last_year": "the same weeks of last year",
@@ -145,7 +147,7 @@ def held(row: Row) -> str:
 
 def evidence(row: Row) -> str:
     """Why this method."""
-    if row["gate_status"] == "chosen":
+    if row["gate_status"] in ("chosen", "passed", "blended"):
         return f"chosen by its errors on {row['evidence_n_origins']:,} earlier forecasts"
     return str(row["fallback_reason"] or row["gate_status"])
 

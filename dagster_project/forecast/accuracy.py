@@ -11,15 +11,15 @@ import pandas as pd
 
 from dagster_project.forecast.backtest import Origin, Served, TrackRecord
 from dagster_project.forecast.baselines import BASELINES, Remaining
+from dagster_project.forecast.challenge import BLEND
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD, wape
-from dagster_project.forecast.intervals import CALIBRATED, Range
+from dagster_project.forecast.intervals import CALIBRATED, QUANTILES, Range, quantile_loss
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
+from dagster_project.forecast.situations import HAZARDS
 
 SERVED = "served"
 """In the accuracy table: whatever had been chosen before the outcome at each origin."""
-
-QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 
 
 def money(thousandths: float) -> float:
@@ -30,10 +30,13 @@ def money(thousandths: float) -> float:
 def backtest_rows(record: TrackRecord, quarters: FiscalQuarters) -> Iterator[dict[str, Any]]:
     """One row per completed origin, quarter and method with an answer (columns of `forecast_backtest`)."""
     for horizon, track in record.tracks.items():
-        for origin, served in zip(track.origins, record.served[horizon], strict=True):
+        for origin, served, baseline in zip(
+            track.origins, record.served[horizon], track.baselines, strict=True
+        ):
             for method, answer in origin.outlook.remaining.items():
                 spread, evidence = track.range_for(origin.outlook, method)
-                yield _backtest_row(origin, served, quarters, method, answer, spread, evidence)
+                is_best = baseline.method == method
+                yield _backtest_row(origin, served, is_best, quarters, method, answer, spread, evidence)
 
 
 def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any]]:
@@ -45,8 +48,9 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
     if backtest.empty:
         return
     served = backtest[backtest["is_served"]].assign(method=SERVED)
-    baseline = served.set_index(["origin", "quarter_offset"])["forecast"]
-    order = {method: place for place, method in enumerate((SERVED, *BASELINES))}
+    best = backtest[backtest["is_best_baseline"]]
+    baseline = best.set_index(["origin", "quarter_offset"])["forecast"]
+    order = {method: place for place, method in enumerate((SERVED, *BASELINES, HAZARDS, BLEND))}
     by_method = pd.concat([served, backtest]).groupby(["horizon", "method"], sort=False)
     for (horizon, method), rows in sorted(by_method, key=lambda item: (item[0][0], order[item[0][1]])):
         yield {
@@ -67,6 +71,7 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
 def _backtest_row(
     origin: Origin,
     served: Served,
+    is_best_baseline: bool,
     quarters: FiscalQuarters,
     method: str,
     answer: Remaining,
@@ -87,6 +92,7 @@ def _backtest_row(
         "segment": "all",
         "method": method,
         "is_served": served.choice.method == method and method != NO_METHOD,
+        "is_best_baseline": is_best_baseline,
         "gate_status": served.choice.status,
         "measure_form": seen.measure_form,
         "already_won": money(seen.already_won),
@@ -122,10 +128,9 @@ def _errors(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _pinball(rows: pd.DataFrame, actual: np.ndarray) -> float:
-    losses = []
-    for column, level in QUANTILES.items():
-        short = actual - rows[column].to_numpy()
-        losses.append(np.maximum(level * short, (level - 1) * short).mean())
+    losses = [
+        quantile_loss(rows[column].to_numpy(), actual, level).mean() for column, level in QUANTILES.items()
+    ]
     return float(np.mean(losses))
 
 

@@ -1,4 +1,4 @@
-"""The Dagster skin of forecasting: four tables, one partition per as-of day, a range of days in one run."""
+"""The Dagster skin of forecasting: five tables, one partition per as-of day, a range of days in one run."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -11,11 +11,13 @@ from dagster_project import run_lock
 from dagster_project.forecast.evidence import LedgerContext, LedgerNotBuilt, read_context, read_evidence
 from dagster_project.forecast.fiscal_quarters import CalendarTooShort
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
+from dagster_project.forecast.hazard_queries import EVIDENCE_MODELS
 from dagster_project.forecast.report_tables import accuracy_markdown, forecast_markdown
 from dagster_project.forecast.tables import (
     ACCURACY,
     BACKTEST,
     BOOKINGS,
+    DEALS,
     GATE,
     DayNotForecastable,
     Plan,
@@ -40,6 +42,7 @@ LEDGER_KEYS = tuple(
         "int_fx_rates",
         "fct_deal_versions",
         "fct_stage_transitions",
+        *EVIDENCE_MODELS,
     )
 )
 
@@ -47,12 +50,17 @@ _DESCRIPTIONS = {
     BOOKINGS: """How much will be won by the end of this fiscal quarter and of each of the next four.
 
 What is already won, what open deals and what deals not yet created are expected to bring, with an 80 % range.
-The method is the baseline that erred least on earlier forecasts whose outcome was known on that day.
+The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or
+hazards (how deals like these went on) where they have erred less than the baselines chosen then.
 The nightly run writes its day once, as `live`; a backfill of any day writes `backfill` rows beside it.
 Backfill reads the ledger as it is and needs no other step.
 """,
     GATE: "Which method was served for each as-of day and quarter, and why, in words.",
-    BACKTEST: """What every baseline would have forecast at each past week's end, and what then happened.
+    DEALS: """How likely each open deal is to be won by the end of this quarter and the next, and why.
+
+The chance is a chain of factors: all deals × stage × time in stage × size × weeks of the quarter.
+""",
+    BACKTEST: """What every method would have forecast at each past week's end, and what then happened.
 
 Rebuilt from the ledger by every run, whichever days it forecasts.
 """,
@@ -134,10 +142,16 @@ def forecast_days(
     context = read_context(warehouse)
     is_nightly = context.run_kind == "nightly" and context.run_id in run_ids
     plan = plan_days(days, last_finished_day(context), is_nightly, live_days(warehouse))
-    forecasts = make_forecasts(read_evidence(warehouse), plan.days, week_starts_on)
+    forecasts = make_forecasts(read_evidence(warehouse, plan.days), plan.days, week_starts_on)
     broken = incoherent_rows(forecasts.bookings)
     write_forecasts(
-        warehouse, plan, forecasts.bookings, forecasts.gate, forecasts.backtest, forecasts.accuracy
+        warehouse,
+        plan,
+        forecasts.bookings,
+        forecasts.gate,
+        forecasts.backtest,
+        forecasts.accuracy,
+        forecasts.deals,
     )
     return plan, forecasts, broken
 
@@ -173,6 +187,7 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
         for table, frame in (
             (BACKTEST, forecasts.backtest),
             (ACCURACY, forecasts.accuracy),
+            (DEALS, forecasts.deals),
             (GATE, forecasts.gate),
             (BOOKINGS, forecasts.bookings),
         )
@@ -185,6 +200,7 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
     yield dg.MaterializeResult(
         asset_key=ACCURACY.name, metadata={"rows": rows[ACCURACY], "served": dg.MetadataValue.md(served)}
     )
+    yield dg.MaterializeResult(asset_key=DEALS.name, metadata={"rows": rows[DEALS], **days})
     yield dg.MaterializeResult(
         asset_key=GATE.name,
         metadata={"rows": rows[GATE], **days, "reasons": dg.MetadataValue.md(_reasons(forecasts.gate))},

@@ -1,4 +1,4 @@
-"""Rolling-origin backtest: what each baseline would have said every week, and how wrong it would have been.
+"""Rolling-origin backtest: what each method would have said every week, and how wrong it would have been.
 
 An origin sees only the ledger as of its day. Its outcome counts from the day the quarter's bookings are
 final, so a forecast of day D learns from the origins whose outcome was final by D, and from no other.
@@ -6,17 +6,19 @@ final, so a forecast of day D learns from the origins whose outcome was final by
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
 
 import numpy as np
 
 from dagster_project.forecast.baselines import BASELINES
+from dagster_project.forecast.challenge import BLEND, Record, challenge, with_blend
 from dagster_project.forecast.daily_book import DailyBook
 from dagster_project.forecast.gate import Choice, Maturity, choose
 from dagster_project.forecast.intervals import CALIBRATED, Range, conformal_range, error_scale
-from dagster_project.forecast.situations import HORIZONS, Outlook, outlook
+from dagster_project.forecast.situations import HAZARDS, HORIZONS, Outlook, outlook
 
 Array = np.ndarray
 
@@ -32,9 +34,13 @@ class Origin:
 
 @dataclass(frozen=True)
 class Track:
-    """The completed origins of one horizon, oldest first; their outcomes became final in the same order."""
+    """The completed origins of one horizon, oldest first; their outcomes became final in the same order.
+
+    baselines: the baseline that would have been chosen at each of them.
+    """
 
     origins: tuple[Origin, ...]
+    baselines: tuple[Choice, ...] = ()
 
     @cached_property
     def actual(self) -> Array:
@@ -46,7 +52,7 @@ class Track:
         """Method → its forecast of the quarter's bookings per origin, nan where it had no evidence."""
         return {
             method: np.array([_forecast(origin.outlook, method) for origin in self.origins], dtype=float)
-            for method in BASELINES
+            for method in (*BASELINES, HAZARDS, BLEND)
         }
 
     @cached_property
@@ -72,10 +78,50 @@ class Track:
         return int(np.searchsorted(self._known_ordinals, day.toordinal(), side="right"))
 
     def choice_for(self, seen: Outlook, maturity: Maturity) -> Choice:
-        """The method to serve for `seen`, by the origins completed on its day."""
+        """The baseline to serve for `seen`, by the origins completed on its day."""
         known = self.completed_by(seen.day)
-        completed = {method: forecast[:known] for method, forecast in self.forecasts.items()}
-        return choose(completed, self.actual[:known], list(seen.remaining), maturity)
+        completed = {method: self.forecasts[method][:known] for method in BASELINES}
+        available = [method for method in seen.remaining if method in BASELINES]
+        return choose(completed, self.actual[:known], available, maturity)
+
+    def challenged(self, seen: Outlook, baseline: Choice, maturity: Maturity) -> Choice:
+        """The method to serve for `seen`: the baseline chosen for it, unless hazards have done better."""
+        if HAZARDS not in seen.remaining:
+            return baseline
+        known = self.completed_by(seen.day)
+        chosen, chosen_loss = self._best_baseline
+        return challenge(
+            baseline,
+            Record(
+                hazards=self.forecasts[HAZARDS][:known],
+                baseline=chosen[:known],
+                hazards_loss=self._hazards_loss[:known],
+                baseline_loss=chosen_loss[:known],
+                actual=self.actual[:known],
+                quarter=self._quarters[:known],
+            ),
+            maturity.wins_against_expected,
+        )
+
+    @cached_property
+    def _best_baseline(self) -> tuple[Array, Array]:
+        """Forecast and quantile loss of the baseline chosen ex ante, per origin."""
+        pairs = zip(self.origins, self.baselines, strict=True)
+        methods = [(origin, choice.method) for origin, choice in pairs]
+        forecasts = [_forecast(origin.outlook, method) for origin, method in methods]
+        return np.array(forecasts, dtype=float), np.array(
+            [self._loss(*pair) for pair in methods], dtype=float
+        )
+
+    @cached_property
+    def _hazards_loss(self) -> Array:
+        return np.array([self._loss(origin, HAZARDS) for origin in self.origins], dtype=float)
+
+    def _loss(self, origin: Origin, method: str) -> float:
+        """Quantile loss of a method's range at an origin, made from what was known there."""
+        if method not in origin.outlook.remaining:
+            return float("nan")
+        return self.range_for(origin.outlook, method)[0].loss(origin.actual)
 
     def range_for(self, seen: Outlook, method: str) -> tuple[Range, int]:
         """The range around one method's answer, and the number of completed origins behind it."""
@@ -108,7 +154,9 @@ class TrackRecord:
     def serve(self, seen: Outlook, maturity: Maturity) -> Served:
         """The forecast to publish for `seen`."""
         track = self.tracks.get(seen.horizon, Track(()))
-        choice = track.choice_for(seen, maturity)
+        baseline = track.choice_for(seen, maturity)
+        seen = with_blend(seen, baseline)
+        choice = track.challenged(seen, baseline, maturity)
         spread, origins = track.range_for(seen, choice.method)
         return Served(seen, choice, spread, origins)
 
@@ -134,7 +182,7 @@ def maturity_on(book: DailyBook, day: date) -> Maturity:
     number = book.number_of(day)
     won = book.bookings[book.bookings["visible_on"] <= number]["deals"].sum()
     history = (day - book.first_event_on).days + 1 if book.first_event_on else 0
-    return Maturity(int(won), max(0, history), book.mean_cycle_days(number))
+    return Maturity(int(won), max(0, history), book.mean_cycle_days(number), book.wins_against_expected(day))
 
 
 def weekly_origins(book: DailyBook, week_starts_on: int) -> list[date]:
@@ -164,18 +212,29 @@ def build_track_record(book: DailyBook, week_starts_on: int) -> TrackRecord:
             assert known_on is not None  # a completed quarter has one
             actual = int(book.amount.won[seen.quarter_position, book.number_of(known_on)])
             by_horizon.setdefault(seen.horizon, []).append(Origin(seen, actual, known_on))
-    record = TrackRecord({horizon: Track(tuple(origins)) for horizon, origins in by_horizon.items()})
     maturity = {
         day: maturity_on(book, day)
-        for day in sorted(
-            {origin.outlook.day for track in record.tracks.values() for origin in track.origins}
-        )
+        for day in sorted({origin.outlook.day for origins in by_horizon.values() for origin in origins})
     }
+    record = TrackRecord(
+        {horizon: _with_baselines(origins, maturity) for horizon, origins in by_horizon.items()}
+    )
     served = {
         horizon: tuple(record.serve(origin.outlook, maturity[origin.outlook.day]) for origin in track.origins)
         for horizon, track in record.tracks.items()
     }
     return TrackRecord(record.tracks, served)
+
+
+def _with_baselines(origins: Sequence[Origin], maturity: Mapping[date, Maturity]) -> Track:
+    """A track whose origins know the baseline that would have been chosen, and its mean with hazards."""
+    track = Track(tuple(origins))
+    choices = tuple(track.choice_for(origin.outlook, maturity[origin.outlook.day]) for origin in origins)
+    blended = (
+        replace(origin, outlook=with_blend(origin.outlook, choice))
+        for origin, choice in zip(origins, choices, strict=True)
+    )
+    return Track(tuple(blended), choices)
 
 
 def _forecast(seen: Outlook, method: str) -> float:

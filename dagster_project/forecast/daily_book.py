@@ -6,18 +6,23 @@ reporting currency or deals, so that sums are exact; what is asked of a day read
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
+from dagster_project.forecast.baselines import Remaining
 from dagster_project.forecast.evidence import Evidence
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
+from dagster_project.forecast.ledger_queries import THOUSANDTHS
 
 AMOUNT = "amount"
 COUNT = "count"
 AVERAGE_AMOUNT_DAYS = 365
+DRIFT_WEEKS = 13
+FEWEST_EXPECTED_WINS = 10.0
 
 Array = np.ndarray
 
@@ -54,6 +59,8 @@ class DailyBook:
     bookings: pd.DataFrame
     cycles: pd.DataFrame
     event_days: Array
+    by_hazards: Mapping[tuple[date, int], Remaining]
+    wins_of_weeks: pd.DataFrame
 
     def number_of(self, day: date) -> int:
         """Day number of a date."""
@@ -105,6 +112,17 @@ class DailyBook:
         known = self.cycles[self.cycles["won_on"] <= day]
         deals = int(known["deals"].sum())
         return int(known["days"].sum()) / deals if deals else None
+
+    def wins_against_expected(self, day: date) -> float | None:
+        """Wins of the last 13 complete weeks over what hazards expected of them; None where it is little."""
+        weeks = self.wins_of_weeks
+        known = (weeks["as_of"] <= pd.Timestamp(day - timedelta(days=7))) & (
+            weeks["as_of"] > pd.Timestamp(day - timedelta(days=7 * (DRIFT_WEEKS + 1)))
+        )
+        expected = float(weeks.loc[known, "expected_wins"].sum())
+        if known.sum() < DRIFT_WEEKS or expected < FEWEST_EXPECTED_WINS:
+            return None
+        return float(weeks.loc[known, "observed_wins"].sum()) / expected
 
     def fresh_on(self, day: int) -> date | None:
         """The newest day, up to `day`, on which the ledger holds an event."""
@@ -166,6 +184,13 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
         bookings=bookings.sort_values(["won_on", "visible_on"], ignore_index=True),
         cycles=_numbered(evidence.cycles, "won_on", start),
         event_days=np.array([(day - quarters.first_day).days for day in evidence.event_days], dtype=np.int64),
+        by_hazards={
+            (row.as_of.date(), int(row.quarter_number)): Remaining(
+                row.open_expected * THOUSANDTHS, row.new_expected * THOUSANDTHS
+            )
+            for row in evidence.by_hazards.itertuples()
+        },
+        wins_of_weeks=evidence.wins_of_weeks.astype({"as_of": "datetime64[us]"}),
     )
 
 

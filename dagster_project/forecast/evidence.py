@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import pandas as pd
 
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
+from dagster_project.forecast.hazard_queries import (
+    EXPECTED_COLUMNS,
+    expected_of_days,
+    expected_of_weeks,
+    has_hazards,
+    scores_of_days,
+    wins_of_weeks,
+)
 from dagster_project.forecast.ledger_queries import (
     BOOKING_CHANGES,
     CALENDAR,
@@ -19,6 +28,9 @@ from dagster_project.forecast.ledger_queries import (
     won_spans_sql,
 )
 from dagster_project.warehouse import Warehouse
+
+NOTHING_EXPECTED = pd.DataFrame(columns=list(EXPECTED_COLUMNS))
+NO_WINS = pd.DataFrame(columns=["as_of", "expected_wins", "observed_wins"])
 
 
 class LedgerNotBuilt(RuntimeError):
@@ -51,6 +63,8 @@ class Evidence:
     cycles: won_on, deals, days: days from first known stage to won, imports left out.
     stages: stage_key, probability (0-1, nullable).
     event_days: days on which the ledger holds any event, ascending.
+    by_hazards: as_of, quarter_number, open_expected, new_expected (amounts): what hazards expect at every
+        week's end and on the days to forecast; empty before dbt has built their evidence.
     """
 
     context: LedgerContext
@@ -61,6 +75,9 @@ class Evidence:
     cycles: pd.DataFrame
     stages: pd.DataFrame
     event_days: tuple[date, ...]
+    by_hazards: pd.DataFrame
+    wins_of_weeks: pd.DataFrame
+    deal_scores: pd.DataFrame
 
 
 def read_context(warehouse: Warehouse) -> LedgerContext:
@@ -91,14 +108,15 @@ def read_context(warehouse: Warehouse) -> LedgerContext:
     )
 
 
-def read_evidence(warehouse: Warehouse) -> Evidence:
-    """All evidence up to the newest run's as-of day, in one pass over the ledger.
+def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
+    """All evidence up to the newest run's as-of day, in one pass over the ledger; `days` are to be forecast.
 
     Raises:
         LedgerNotBuilt: the ledger has not been built.
     """
     context = read_context(warehouse)
     quarters = FiscalQuarters.from_days(warehouse.query(CALENDAR), context.grace_business_days)
+    is_scored = has_hazards(warehouse)
     won_spans = won_spans_sql(context.dates_won)
     return Evidence(
         context=context,
@@ -109,4 +127,17 @@ def read_evidence(warehouse: Warehouse) -> Evidence:
         cycles=warehouse.query(CYCLES),
         stages=warehouse.query(STAGES),
         event_days=tuple(stamp.date() for stamp in warehouse.query(EVENT_DAYS)["event_day"]),
+        by_hazards=_by_hazards(warehouse, days)
+        if is_scored
+        else pd.DataFrame(columns=list(EXPECTED_COLUMNS)),
+        wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
+        deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),
     )
+
+
+def _by_hazards(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
+    weeks = expected_of_weeks(warehouse)
+    others = sorted(set(days) - {stamp.date() for stamp in weeks["as_of"]})
+    if not others:
+        return weeks
+    return pd.concat([weeks, expected_of_days(warehouse, others)], ignore_index=True)

@@ -13,20 +13,22 @@ from dagster_project.forecast.accuracy import accuracy_rows, backtest_rows, mone
 from dagster_project.forecast.backtest import Served, TrackRecord, build_track_record, maturity_on
 from dagster_project.forecast.baselines import Remaining
 from dagster_project.forecast.daily_book import DailyBook, build_daily_book
+from dagster_project.forecast.deal_scores import deal_rows
 from dagster_project.forecast.evidence import Evidence
 from dagster_project.forecast.gate import FALLBACK, NO_EVIDENCE
 from dagster_project.forecast.situations import HORIZONS, outlook
-from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, GATE, Table
+from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, DEALS, GATE, Table
 
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Rows of the forecast tables; `bookings` and `gate` lack the kind, which the writer knows."""
+    """Rows of the forecast tables; `bookings`, `gate` and `deals` lack the kind, which the writer knows."""
 
     bookings: pd.DataFrame
     gate: pd.DataFrame
     backtest: pd.DataFrame
     accuracy: pd.DataFrame
+    deals: pd.DataFrame
 
 
 def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int) -> Forecasts:
@@ -54,7 +56,14 @@ def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int
         gate=_frame(gate, GATE, without=("kind",)),
         backtest=backtest,
         accuracy=_frame(list(accuracy_rows(backtest, evidence.context.as_of)), ACCURACY),
+        deals=_deals(evidence),
     )
+
+
+def _deals(evidence: Evidence) -> pd.DataFrame:
+    if evidence.deal_scores.empty:
+        return _frame([], DEALS, without=("kind",))
+    return deal_rows(evidence.deal_scores, evidence.context)
 
 
 def _booking_row(evidence: Evidence, book: DailyBook, record: TrackRecord, served: Served) -> dict[str, Any]:

@@ -20,15 +20,23 @@ NO_METHOD = "none"
 CHOSEN = "chosen"
 FALLBACK = "fallback"
 NO_EVIDENCE = "no evidence"
+PASSED = "passed"
+BLENDED = "blended"
+JUDGED = (CHOSEN, PASSED, BLENDED)
+"""By their errors, all of them."""
 
 
 @dataclass(frozen=True)
 class Maturity:
-    """How much history stands behind a day: won deals, days on record, mean sales cycle in days."""
+    """How much history stands behind a day: won deals, days on record, mean sales cycle in days.
+
+    `wins_against_expected`: wins of the last quarter of a year over what hazards had expected of it.
+    """
 
     won_deals: int
     history_days: int
     mean_cycle_days: float | None
+    wins_against_expected: float | None = None
 
     def shortfall(self) -> str | None:
         """What is missing for a choice by evidence, in words; None when nothing is."""
@@ -55,7 +63,7 @@ class Choice:
     @property
     def fallback_reason(self) -> str | None:
         """The reason when the method was not chosen by its errors, else None."""
-        return None if self.status == CHOSEN else self.reason
+        return None if self.status in JUDGED else self.reason
 
 
 def choose(

@@ -36,6 +36,21 @@ class Range:
     p90: float
     status: str
 
+    def loss(self, actual: float) -> float:
+        """Mean quantile loss of p10, p50 and p90."""
+        return float(
+            np.mean([quantile_loss(getattr(self, name), actual, level) for name, level in QUANTILES.items()])
+        )
+
+
+QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+
+
+def quantile_loss(forecast: Array | float, actual: Array | float, level: float) -> Array:
+    """Pinball loss of a quantile: falling short of the outcome costs `level`, exceeding it 1 - level."""
+    short = np.asarray(actual, dtype=float) - forecast
+    return np.maximum(level * short, (level - 1) * short)
+
 
 def error_scale(expected: Array | float, typical_booking: Array | float) -> Array | float:
     """What an error is measured against: the expected remainder, at least one typical booking."""

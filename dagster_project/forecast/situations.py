@@ -8,6 +8,9 @@ from datetime import date
 from dagster_project.forecast.baselines import BASELINES, PastWindow, Remaining, Situation
 from dagster_project.forecast.daily_book import AMOUNT, COUNT, DailyBook
 
+HAZARDS = "hazards"
+"""Expected from the win curves of deals like the open ones, and of deals like those that will open."""
+
 HORIZONS = 5
 """This fiscal quarter and the next four."""
 
@@ -22,7 +25,7 @@ LATE_DAYS_LEFT = 30
 
 @dataclass(frozen=True)
 class Outlook:
-    """All baselines' answers on one day for one quarter, in thousandths of the reporting currency.
+    """All methods' answers on one day for one quarter, in thousandths of the reporting currency.
 
     remaining: method → parts still to come; a method without evidence is absent.
     """
@@ -48,7 +51,7 @@ def horizon_of(quarter_offset: int, days_left: int) -> str:
 
 
 def outlook(book: DailyBook, day: date, quarter_offset: int) -> Outlook:
-    """All baselines on `day` for the fiscal quarter `quarter_offset` quarters ahead.
+    """All baselines, and hazards, on `day` for the fiscal quarter `quarter_offset` quarters ahead.
 
     Raises:
         CalendarTooShort: the calendar ends before that quarter.
@@ -68,6 +71,9 @@ def outlook(book: DailyBook, day: date, quarter_offset: int) -> Outlook:
             if answer is not None:
                 remaining[method] = Remaining(answer.from_open * worth, answer.from_new * worth)
     quarter = book.quarters[target]
+    by_hazards = book.by_hazards.get((day, quarter.number))
+    if by_hazards is not None:
+        remaining[HAZARDS] = by_hazards
     first, last = book.number_of(quarter.starts_on), book.number_of(quarter.ends_on)
     deals, priced, _ = book.booked_between(first, last, number)
     return Outlook(

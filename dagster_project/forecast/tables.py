@@ -102,6 +102,7 @@ BACKTEST = Table(
         **_SEGMENT,
         "method": "string",
         "is_served": "boolean",
+        "is_best_baseline": "boolean",
         "gate_status": "string",
         "measure_form": "string",
         **_PARTS,
@@ -140,7 +141,46 @@ ACCURACY = Table(
     key=("segment_type", "segment", "horizon", "method"),
 )
 
-TABLES = (BOOKINGS, GATE, BACKTEST, ACCURACY)
+DEALS = Table(
+    "forecast_deals",
+    {
+        "as_of": "date",
+        "kind": "string",
+        "deal_key": "string",
+        "source_relation": "string",
+        "deal_id": "string",
+        "stage_key": "string",
+        "stage": "string",
+        "weeks_in_stage": "int",
+        "amount_tier": "string",
+        "open_amount": "decimal(20,3)",
+        "amount_if_won": "decimal(20,3)",
+        "expected_this_quarter": "decimal(20,3)",
+        "expected_next_quarter": "decimal(20,3)",
+        "expected_ever": "decimal(20,3)",
+        "p_win_this_quarter": "double",
+        "p_win_by_next_quarter": "double",
+        "p_win_ever": "double",
+        "p_overall": "double",
+        "factor_stage": "double",
+        "factor_time": "double",
+        "factor_size": "double",
+        "factor_calendar": "double",
+        "deals_overall": "bigint",
+        "deals_stage": "bigint",
+        "deals_time": "bigint",
+        "n_similar_deals": "bigint",
+        "wins_calendar": "bigint",
+        "reason": "string",
+        "evidence_on": "date",
+        "currency": "string",
+        "definition_version": "string",
+        "run_id": "string",
+    },
+    key=("as_of", "kind", "deal_key"),
+)
+
+TABLES = (BOOKINGS, GATE, BACKTEST, ACCURACY, DEALS)
 LATEST = "forecast.forecast_bookings_latest"
 PUBLISHED_NAMES = (*(table.full_name for table in TABLES), LATEST)
 """What readers get, as schema.name."""
@@ -253,6 +293,7 @@ def write_forecasts(
     gate: pd.DataFrame,
     backtest: pd.DataFrame,
     accuracy: pd.DataFrame,
+    deals: pd.DataFrame,
 ) -> dict[str, int]:
     """Store the rows and return how many each table received.
 
@@ -267,8 +308,17 @@ def write_forecasts(
         written[table.name] = warehouse.replace_rows(
             table.full_name, frame[list(table.columns)], place, table.columns
         )
-    for table, frame in ((GATE, gate), (BOOKINGS, bookings)):
+    _clear_backfill(warehouse, plan.backfill)
+    for table, frame in ((DEALS, deals), (GATE, gate), (BOOKINGS, bookings)):
         kinds = (frame["as_of"] == pd.Timestamp(plan.live)).map({True: LIVE, False: BACKFILL})
         rows = frame.assign(kind=kinds)[list(table.columns)]
         written[table.name] = warehouse.replace_rows(table.full_name, rows, ["as_of", "kind"], table.columns)
     return written
+
+
+def _clear_backfill(warehouse: Warehouse, days: Sequence[date]) -> None:
+    """A day whose open deals have all gone leaves no row that would replace those of its earlier backfill."""
+    for day in days:
+        warehouse.execute(
+            f"delete from {DEALS.full_name} where kind = '{BACKFILL}' and as_of = $day", {"day": day}
+        )

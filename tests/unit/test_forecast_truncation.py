@@ -37,7 +37,7 @@ def tables(request: pytest.FixtureRequest) -> LedgerTables:
 
 
 def forecast(folder: Path, tables: LedgerTables, *days: date) -> Forecasts:
-    return make_forecasts(read_evidence(write_ledger(folder / "warehouse.duckdb", tables)), days, 1)
+    return make_forecasts(read_evidence(write_ledger(folder / "warehouse.duckdb", tables), days), days, 1)
 
 
 def of_day(frame: pd.DataFrame, day: date) -> pd.DataFrame:
