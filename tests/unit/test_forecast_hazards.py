@@ -104,6 +104,27 @@ def test_a_deal_won_within_a_day_was_never_open_but_is_new_business(tmp_path: Pa
     assert rows(warehouse, f"{won} and evidence_on = date '2025-01-31'") == [(0, 2, 1)]
 
 
+def test_a_deal_is_followed_while_metrics_count_it(tmp_path: Path) -> None:
+    """The first leaves the scope on 14 January and is won outside of it, the second was never in it."""
+    left_out = {"excluded_by": "owners: Eve"}
+    leaves = (
+        Move(date(2025, 1, 6), "prospect"),
+        Move(date(2025, 1, 14), "prospect", **left_out),
+        Move(date(2025, 1, 20), "won", "won", 100.0, date(2025, 1, 20), **left_out),
+    )
+    outside = (
+        Move(date(2025, 1, 6), "prospect", **left_out),
+        Move(date(2025, 1, 21), "won", "won", 100.0, date(2025, 1, 21), **left_out),
+    )
+    deals = [Deal("a1", leaves), Deal("b1", outside), open_deal("c1", date(2025, 1, 28))]
+    warehouse = built(tmp_path, ledger_tables(deals, date(2025, 2, 28)))
+    spans = "select cast(valid_from_date as varchar), coalesce(cast(closed_on as varchar), ''), outcome"
+    assert rows(warehouse, f"{spans} from forecast.int_open_spans order by all") == [
+        ("2025-01-06", "2025-01-14", "lost"),
+        ("2025-01-28", "", "open"),
+    ]
+
+
 def test_a_reopened_deal_arrives_again_and_counts_its_own_end(tmp_path: Path) -> None:
     moves = (
         Move(date(2025, 1, 6), "prospect"),

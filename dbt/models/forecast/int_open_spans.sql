@@ -12,7 +12,7 @@ visible as (
     versions.valid_from_date,
     versions.valid_to_date,
     case
-      when versions.is_deleted or versions.merged_into_deal_id is not null then 'lost'
+      when versions.is_deleted or versions.merged_into_deal_id is not null or versions.excluded_by is not null then 'lost'
       when versions.status in ('open', 'won') then versions.status
       else 'lost'
     end as state,
