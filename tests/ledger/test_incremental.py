@@ -77,7 +77,7 @@ def assert_that_common_nights_replace_few_deals(nights: list[Built]) -> None:
 
 
 def test_every_night_equals_a_full_refresh(nights_bench: NightsBench) -> None:
-    assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed=1, count=9)))
+    assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed=50, count=9)))
 
 
 @pytest.mark.slow
