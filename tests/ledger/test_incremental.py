@@ -112,16 +112,22 @@ def test_a_night_killed_anywhere_leaves_nothing_to_the_next_night(nights_bench: 
 def test_what_is_left_out_of_the_metrics_changes_without_a_rebuild_that_is_asked_for(
     nights_bench: NightsBench,
 ) -> None:
-    """By the settings first; then nothing but the name of an owner comes to be the one that is left out."""
+    """By the settings first; then nothing but the name of an owner comes to be the one that is left out.
+
+    In the end another owner goes to another team: a change of the marts alone.
+    """
     (first,) = random_nights(seed=6, count=1)
     scoped = replace(first, book=replace(first.book, settings=ScopedSettings()))
     owners = sorted({change.owner for change in first.book.changes if change.owner})
     named = [("crm", owner, f"{owner}'s name", *[None] * 6, True) for owner in owners]
     renamed = [("crm", owners[0], "zed", *[None] * 6, True), *named[1:]]
+    moved = [renamed[0], *[(*row[:4], "south", *row[5:]) for row in renamed[1:]]]
     nights = [
         replace(night, staged=night.staged | {"stg_owners": rows})
-        for night, rows in ((first, named), (scoped, named), (scoped, renamed), (scoped, renamed))
-    ]
+        for night, rows in (
+            (first, named), (scoped, named), (scoped, renamed), (scoped, renamed), (scoped, moved),
+        )
+    ]  # fmt: skip
     told = "select excluded_by, count(*) from nightly.ledger.fct_deal_versions group by 1 order by 1"
     found = []
     nights_bench.forget_everything()
@@ -131,9 +137,11 @@ def test_what_is_left_out_of_the_metrics_changes_without_a_rebuild_that_is_asked
         nights_bench.build_whole()
         assert not nights_bench.differences()
         rules = [rule for rule, _ in nights_bench.rows(told)]
-        found.append((rules, nights_bench.reasons_to_rebuild(), nights_bench.touched() > 0))
+        touched = (nights_bench.touched() > 0, nights_bench.touched_in_marts()[0] > 0)
+        found.append((rules, nights_bench.reasons_to_rebuild(), *touched))
     assert found[1:] == [
-        (["pipelines: REN", None], ["changed: settings"], True),
-        (["owners: Zed", "pipelines: REN", None], [], True),
-        (["owners: Zed", "pipelines: REN", None], [], False),
+        (["pipelines: REN", None], ["changed: settings"], True, True),
+        (["owners: Zed", "pipelines: REN", None], [], True, True),
+        (["owners: Zed", "pipelines: REN", None], [], False, False),
+        (["owners: Zed", "pipelines: REN", None], [], False, True),
     ]
