@@ -27,7 +27,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton test-long lint format lock bench bench-extract forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ endif
 
 test-tryton: $(VENV)/.installed-dev $(TRYTON_VENV)/.installed ## test against a real CRM: Tryton, in an environment of its own
 	@STAGELEDGER_TRYTON=$(TRYTON_VENV) $(BIN)/python -m pytest tests/tryton
+
+test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py -k "thirty or 30"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import pytest
 from tests.ledger.book import Settings
 from tests.ledger.nights_bench import Killed, Night, NightsBench, compile_nights
 from tests.ledger.random_nights import random_nights
+from tests.long_tests import LONG
 
 COMMON_NIGHTS_TOUCH = 0.6
 REPLACED_MARTS = ("mart_pipeline_waterfall", "int_marts_applied")
@@ -80,7 +81,7 @@ def test_every_night_equals_a_full_refresh(nights_bench: NightsBench) -> None:
     assert_that_common_nights_replace_few_deals(replay(nights_bench, random_nights(seed=50, count=9)))
 
 
-@pytest.mark.slow
+@LONG
 def test_every_table_of_each_of_thirty_nights_equals_a_full_refresh(tmp_path: Path) -> None:
     bench = NightsBench(*compile_nights(tmp_path))
     assert_that_common_nights_replace_few_deals(replay(bench, random_nights(seed=2, count=30)))

@@ -17,6 +17,7 @@ from dagster_project.extract.crm.salesforce_objects import OBJECTS
 from tests.extract.api_bench import StillClock
 from tests.extract.salesforce_bench import SalesforceBench, deal_id
 from tests.ledger.salesforce_ledger import small_world
+from tests.long_tests import LONG
 from tests.simulators.salesforce_crm import SalesforceCrm
 from tests.simulators.salesforce_org import Org, moment, stamp
 
@@ -25,9 +26,6 @@ FIRST = date(2026, 5, 1)
 WATCHED = ("deals", "stage_history", "field_history", "accounts", "line_items")
 GONE = "(gone)"
 UNSTAMPED = "LastActivityDate"  # an activity changes it without moving the stamp of the deal
-LONG = pytest.mark.skipif(
-    os.environ.get("STAGELEDGER_LONG_TESTS") != "1", reason="30 nights: set STAGELEDGER_LONG_TESTS=1"
-)
 
 
 def landed(bench: SalesforceBench, entity: str) -> dict[str, Any]:
