@@ -88,6 +88,8 @@ scopes as (
     )), '') as metric_scope
   from context
   cross join left_out
+),
+
 -- the settings that a definition leaves open, as the run was made with them
 told as (
   {%- for setting in settings %}
