@@ -180,7 +180,7 @@ def test_two_leads_of_one_deal_precede_it_together_and_it_counts_for_the_first(t
         ("D2", "prospect", 10),
     ]
     where = "deal_id = 'D2'"
-    assert tables.rows("int_lead_deals", "lead_id", "lead_number", where=where) == [("L2", 2), ("L3", 1)]
+    assert tables.rows("bridge_lead_deal", "lead_id", "lead_number", where=where) == [("L2", 2), ("L3", 1)]
 
 
 CASES.append(
@@ -430,7 +430,7 @@ def test_no_table_of_deals_reads_leads() -> None:
     assert of_leads == {
         "stg_leads",
         "stg_lead_events",
-        "int_lead_deals",
+        "bridge_lead_deal",
         "int_leads",
         "fct_lead_transitions",
         "fct_leads",

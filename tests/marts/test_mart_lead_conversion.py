@@ -71,7 +71,7 @@ def told(models: dict[str, Model], leads: pd.DataFrame, min_sample: int = 1) -> 
         ),
         "fct_leads": fct_leads,
         "dim_date": calendar,
-        "int_lead_deals": pd.DataFrame(
+        "bridge_lead_deal": pd.DataFrame(
             {"lead_key": ["a", "f", "d"], "deal_key": ["D1", "D1", "D2"], "lead_number": [1, 2, 1]}
         ),
         "fct_deals": pd.DataFrame(

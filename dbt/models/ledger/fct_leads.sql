@@ -34,7 +34,7 @@ deals as (
     case
       when deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and deals.won_on <= context.as_of then deals.won_on
     end as won_on
-  from {{ ref('int_lead_deals') }} as lead_deals
+  from {{ ref('bridge_lead_deal') }} as lead_deals
   cross join context
   inner join {{ ref('fct_deals') }} as deals on lead_deals.deal_key = deals.deal_key
 ),

@@ -18,7 +18,7 @@ with lead_steps as (
     transitions."days",
     transitions.is_inferred
   from {{ ref('fct_lead_transitions') }} as transitions
-  left join {{ ref('int_lead_deals') }} as lead_deals on transitions.lead_key = lead_deals.lead_key
+  left join {{ ref('bridge_lead_deal') }} as lead_deals on transitions.lead_key = lead_deals.lead_key
 ),
 
 numbered as (
@@ -42,7 +42,7 @@ deal_starts as (
     transitioned_at
   from {{ ref('fct_stage_transitions') }}
   where transition_number = 1
-    and deal_key in (select deal_key from {{ ref('int_lead_deals') }})
+    and deal_key in (select deal_key from {{ ref('bridge_lead_deal') }})
 ),
 
 final as (

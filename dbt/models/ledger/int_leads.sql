@@ -38,7 +38,7 @@ first_deals as (
     lead_id,
     deal_started_at,
     deal_start_basis
-  from {{ ref('int_lead_deals') }}
+  from {{ ref('bridge_lead_deal') }}
   where deal_number = 1
 ),
 

@@ -67,7 +67,7 @@ deal_counts as (
   from deals
   left join products on deals.deal_key = products.deal_key
   left join {{ ref('int_lost_deals') }} as lost on deals.deal_key = lost.deal_key
-  left join (select deal_key from {{ ref('int_lead_deals') }} group by deal_key) as leads on deals.deal_key = leads.deal_key
+  left join (select deal_key from {{ ref('bridge_lead_deal') }} group by deal_key) as leads on deals.deal_key = leads.deal_key
   group by deals.source_relation
 ),
 

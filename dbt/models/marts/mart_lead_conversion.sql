@@ -13,7 +13,7 @@ credits as (
     count(*) as deals_credited,
     count(case when deals.status = 'won' and deals.won_on <= deals.as_of then 1 end) as won_deals_credited,
     sum(case when deals.status = 'won' and deals.won_on <= deals.as_of then deals.amount_base end) as won_amount
-  from {{ ref('int_lead_deals') }} as lead_deals
+  from {{ ref('bridge_lead_deal') }} as lead_deals
   inner join {{ ref('fct_deals') }} as deals on lead_deals.deal_key = deals.deal_key
   where lead_deals.lead_number = 1
     and not deals.is_deleted
