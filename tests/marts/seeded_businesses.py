@@ -241,7 +241,8 @@ _PARENTS = (
     "cast(exited_on as date) as exited_on, exited_on is not null as is_left, false as is_bulk_exit, "
     "false as is_bulk_entry, false as is_entry_unknown from every.visits",
     "create view ledger.fct_deals as select deal_key, business as source_relation, status, "
-    "false as is_deleted, cast(null as varchar) as excluded_by, stage_key, case when status = 'lost' then lost_from end as stage_lost_at_key, "
+    "false as is_deleted, cast(null as varchar) as excluded_by, stage_key, "
+    "case when status = 'lost' then lost_from end as stage_lost_at_key, "
     "case when status <> 'open' then cast(closed_on as date) end as closed_on, "
     "cast(amount as decimal(20, 3)) as amount_base from ledger.book",
     "create view ledger.int_deal_segments as "
