@@ -16,7 +16,13 @@ from tests.pipeline.nightly_bench import AS_OF, Business, simulated_business
 
 pytestmark = pytest.mark.slow
 
-FORECAST = ("forecast_bookings", "forecast_gate", "forecast_backtest", "forecast_accuracy")
+FORECAST = (
+    "forecast_bookings",
+    "forecast_deals",
+    "forecast_gate",
+    "forecast_backtest",
+    "forecast_accuracy",
+)
 THIRTY_DAYS = [(AS_OF - timedelta(days=29 - step)).isoformat() for step in range(30)]
 
 
