@@ -22,12 +22,14 @@ from dagster_project.publish.versions import current_file
 from dagster_project.settings import Settings, load_settings
 from dagster_project.warehouse import Warehouse
 from tests.ledger.salesforce_ledger import small_world
+from tests.long_tests import LONG
 from tests.pipeline.nightly_bench import differing_rows
 from tests.simulators.salesforce_crm import SalesforceCrm
 from tests.simulators.salesforce_org import make_id, stamp
 from tests.simulators.salesforce_server import CLIENT_ID, CLIENT_SECRET, SalesforceServer
 
-pytestmark = pytest.mark.slow
+# Four whole nightly runs: too long for every change.
+pytestmark = [pytest.mark.slow, LONG]
 
 YESTERDAY, TODAY = date(2026, 5, 14), date(2026, 5, 15)
 MORNING = datetime(2026, 5, 15, 8, 30, tzinfo=UTC)
