@@ -86,3 +86,12 @@ case
       > {{ corrected_critical_z(comparisons) }}
 end
 {%- endmacro %}
+
+{# The share of a cell that is open when an age begins: Kaplan and Meier's product over the `younger` ages, as exp(sum(ln)).
+   Where all that were left ended at one age, nobody is open after it. #}
+{% macro share_still_open(endings, at_risk, younger) -%}
+case
+  when coalesce(max(case when {{ endings }} > 0 and {{ endings }} >= {{ at_risk }} then 1 else 0 end) over {{ younger }}, 0) = 1 then 0e0
+  else exp(coalesce(sum(case when {{ endings }} < {{ at_risk }} then ln(1e0 - {{ endings }} / {{ at_risk }}) else 0e0 end) over {{ younger }}, 0e0))
+end
+{%- endmacro %}

@@ -58,6 +58,19 @@ where false
 {%- endif -%}
 {%- endmacro %}
 
+{# The items of one input that differ from the applied ones, or are gone; every one where there is a reason to rebuild. #}
+{% macro touched_items(input, inputs, rebuild) -%}
+select coalesce(told.item, applied.item) as item
+from (select item, digest from {{ inputs }} where input = '{{ input }}') as told
+full outer join (
+  select item, digest
+  from ({{ applied_inputs() }}) as all_applied
+  where input = '{{ input }}'
+) as applied on told.item = applied.item
+where not coalesce(told.digest = applied.digest, false)
+  or exists (select 1 from {{ rebuild }})
+{%- endmacro %}
+
 {% macro applied_relation() -%}
 {%- if execute -%}
 {%- do return(adapter.get_relation(this.database, this.schema, 'int_' ~ model.fqn[1] ~ '_applied')) -%}

@@ -12,6 +12,11 @@ cast(floor((
 {{ add_days("date '1970-01-04'", '7 * ' ~ week ~ ' + ' ~ week_start ~ ' - 1') }}
 {%- endmacro %}
 
+{# The last business week that is over at the end of a day. #}
+{% macro last_whole_week(day, week_start) -%}
+{{ business_week(add_days(day, 1), week_start) }} - 1
+{%- endmacro %}
+
 {# Full weeks in a stage, in classes that add up to any coarser ones; the value is the first week of the class. #}
 {% macro weeks_class(weeks) -%}
 case

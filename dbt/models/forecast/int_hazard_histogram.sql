@@ -4,7 +4,7 @@
 with context as (
   select
     as_of,
-    {{ business_week(add_days('as_of', 1), 'week_start') }} - 1 as last_week
+    {{ last_whole_week('as_of', 'week_start') }} as last_week
   from {{ ref('stg_run_context') }}
 ),
 

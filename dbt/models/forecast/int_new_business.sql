@@ -4,10 +4,7 @@
 with months as (
   select
     evidence_on,
-    {{ business_week('evidence_on', week_start) }} - case
-      when {{ week_end(business_week('evidence_on', week_start), week_start) }} = evidence_on then 0
-      else 1
-    end as last_week
+    {{ last_whole_week('evidence_on', week_start) }} as last_week
   from {{ ref('int_amount_tiers') }}
 ),
 

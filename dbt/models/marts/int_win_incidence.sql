@@ -129,10 +129,7 @@ at_risk as (
 still_open as (
   select
     *,
-    case
-      when coalesce(max(case when endings > 0 and endings >= deals_at_risk then 1 else 0 end) over before_it, 0) = 1 then 0e0
-      else exp(coalesce(sum(case when endings < deals_at_risk then ln(1e0 - endings / deals_at_risk) else 0e0 end) over before_it, 0e0))
-    end as share_open_before
+    {{ share_still_open('endings', 'deals_at_risk', 'before_it') }} as share_open_before
   from at_risk
   window before_it as (
     partition by cell_number
