@@ -107,6 +107,31 @@ class DailyBook:
                 return thousandths / priced
         return None
 
+    def lumpiness(self, day: int) -> float:
+        """Mean square of a booking / its mean over the last year as known on `day`, in thousandths.
+
+        Bookings are on record by day: within a day of n the sum varies by n × the variance of one (unbiased).
+        0.0 with fewer than two bookings.
+        """
+        won_on = self.bookings["won_on"].to_numpy()
+        low, high = np.searchsorted(won_on, [day - AVERAGE_AMOUNT_DAYS + 1, day + 1])
+        rows = self.bookings.iloc[low:high]
+        seen = rows["visible_on"].to_numpy() <= day
+        if not seen.any():
+            return 0.0
+        days, place = np.unique(won_on[low:high][seen], return_inverse=True)
+        deals, thousandths = np.zeros(len(days), dtype=np.int64), np.zeros(len(days), dtype=np.int64)
+        np.add.at(deals, place, rows["priced_deals"].to_numpy()[seen])
+        np.add.at(thousandths, place, rows["thousandths"].to_numpy()[seen])
+        booked = deals > 0
+        bookings, money = int(deals[booked].sum()), int(thousandths[booked].sum())
+        degrees = int(booked.sum()) - 1
+        if degrees < 1 or money <= 0:
+            return 0.0
+        mean = money / bookings
+        squares = float(((thousandths[booked] - deals[booked] * mean) ** 2 / deals[booked]).sum())
+        return squares / degrees / mean + mean
+
     def mean_cycle_days(self, day: int) -> float | None:
         """Mean days from first known stage to won, over deals won by `day`; None without any."""
         known = self.cycles[self.cycles["won_on"] <= day]
