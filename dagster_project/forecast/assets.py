@@ -50,8 +50,8 @@ _DESCRIPTIONS = {
     BOOKINGS: """How much will be won by the end of this fiscal quarter and of each of the next four.
 
 What is already won, what open deals and what deals not yet created are expected to bring, with an 80 % range.
-The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or
-hazards (how deals like these went on) where they have erred less than the baselines chosen then.
+The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or the
+combination of models (how deals like these went on) and baselines where it erred less than those chosen then.
 The nightly run writes its day once, as `live`; a backfill of any day writes `backfill` rows beside it.
 Backfill reads the ledger as it is and needs no other step.
 """,

@@ -1,4 +1,4 @@
-"""The same ledger gives the same forecasts by any number of threads; what only closed deals tell is unused."""
+"""The same ledger gives the same forecasts by any number of threads; what only closed deals tell is no use."""
 
 from dataclasses import replace
 from datetime import date
