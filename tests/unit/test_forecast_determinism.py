@@ -1,4 +1,4 @@
-"""The same ledger gives the same forecasts by any number of threads; what only closed deals tell is no use."""
+"""The same ledger gives the same forecasts by any number of threads, and no leak reaches them."""
 
 from dataclasses import replace
 from datetime import date
