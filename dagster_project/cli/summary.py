@@ -22,7 +22,7 @@ METHODS = {
     "stage_share": "the share of each stage that was won in past quarters",
     "hazards": "how deals like these went on",
     "combination": "the weighted mean of how deals like these went on and of past quarters",
-    "combination_and_baseline": "the mean of how deals like these went on and of past quarters, half of it the best simple method",
+    "combination_and_baseline": "half the best simple method, half how such deals and past quarters went on",
     "crm_probability": "the CRM's own probabilities",
     "same_window_last_quarter": "the same weeks of last quarter",
     "same_window_last_year": "the same weeks of last year",
