@@ -48,7 +48,7 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     file_sensors = [automation.build_file_sensor(settings, jobs.land_files)] if jobs.land_files else []
     return dg.Definitions(
         assets=freshness.with_freshness(settings, [*extract, context, transform, *forecast, *publish]),
-        asset_checks=[freshness.build_data_check(settings)],
+        asset_checks=[freshness.build_data_check(settings), freshness.build_source_check(settings)],
         jobs=jobs.all(),
         schedules=schedules,
         sensors=[

@@ -90,19 +90,20 @@ def build_review_assets(
                 review = review_forecasts(warehouse, days)
         except (LedgerNotBuilt, run_lock.RunLocked) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        yield from describe(warehouse, review)
+        yield from describe(warehouse, review, days)
 
     return [forecast_review]
 
 
-def describe(warehouse: Warehouse, review: Review) -> Iterator[dg.MaterializeResult]:
+def describe(warehouse: Warehouse, review: Review, days: Sequence[date]) -> Iterator[dg.MaterializeResult]:
     """What a reader of the UI wants to see beside each table."""
+    own = [pair for pair in review.pairs if pair.now.as_of in days]
     yield dg.MaterializeResult(
         asset_key=CHANGES.name,
         metadata={
             "rows": review.rows[CHANGES.name],
             "compared": len(review.pairs),
-            "chart": dg.MetadataValue.md(_waterfall(warehouse, review.pairs)),
+            "chart": dg.MetadataValue.md(_waterfall(warehouse, own)),
         },
         check_results=[
             dg.AssetCheckResult(
