@@ -204,7 +204,7 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
         metadata={
             "rows": rows[ACCURACY],
             "served": dg.MetadataValue.md(served),
-            **_record(forecasts.backtest),
+            **_record(forecasts.backtest, len(plan.days)),
         },
     )
     yield dg.MaterializeResult(asset_key=DEALS.name, metadata={"rows": rows[DEALS], **days})
@@ -214,7 +214,12 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
     )
     yield dg.MaterializeResult(
         asset_key=BOOKINGS.name,
-        metadata={"rows": rows[BOOKINGS], **days, **_headline(newest), **_fan(newest, forecasts.backtest)},
+        metadata={
+            "rows": rows[BOOKINGS],
+            **days,
+            **_headline(newest),
+            **_fan(newest, forecasts.backtest, len(plan.days)),
+        },
         check_results=[
             dg.AssetCheckResult(
                 check_name=COHERENCE_CHECK,
@@ -239,19 +244,19 @@ def _headline(newest: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _fan(newest: pd.DataFrame, backtest: pd.DataFrame) -> dict[str, Any]:
+def _fan(newest: pd.DataFrame, backtest: pd.DataFrame, days: int) -> dict[str, Any]:
     total = newest[newest["segment_type"] == "total"]
     if total.empty:
         return {}
     booked = backtest.loc[backtest["segment_type"] == "total", ["period", "actual"]].drop_duplicates("period")
     text = "bookings of past quarters, and the forecast of this and the next with its range"
-    return {"chart": dg.MetadataValue.md(chart_markdown(fan_chart(total, booked), text))}
+    return {"chart": dg.MetadataValue.md(chart_markdown(fan_chart(total, booked), text, days))}
 
 
-def _record(backtest: pd.DataFrame) -> dict[str, Any]:
+def _record(backtest: pd.DataFrame, days: int) -> dict[str, Any]:
     text = "errors of what was served and of the best baseline, by horizon"
     spec = accuracy_chart(backtest[backtest["segment_type"] == "total"])
-    return {"chart": dg.MetadataValue.md(chart_markdown(spec, text))}
+    return {"chart": dg.MetadataValue.md(chart_markdown(spec, text, days))}
 
 
 def _reasons(gate: pd.DataFrame) -> str:

@@ -103,7 +103,7 @@ def describe(warehouse: Warehouse, review: Review, days: Sequence[date]) -> Iter
         metadata={
             "rows": review.rows[CHANGES.name],
             "compared": len(review.pairs),
-            "chart": dg.MetadataValue.md(_waterfall(warehouse, own)),
+            "chart": dg.MetadataValue.md(_waterfall(warehouse, own, len(days))),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -131,7 +131,8 @@ def describe(warehouse: Warehouse, review: Review, days: Sequence[date]) -> Iter
         f"select * from {CALIBRATION.full_name} where horizon = '{ALL_HORIZONS}' order by decile"
     )
     yield dg.MaterializeResult(
-        asset_key=CALIBRATION.name, metadata={"rows": review.rows[CALIBRATION.name], **_chances(calibration)}
+        asset_key=CALIBRATION.name,
+        metadata={"rows": review.rows[CALIBRATION.name], **_chances(calibration, len(days))},
     )
 
 
@@ -151,9 +152,9 @@ def live_markdown(live: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _chances(calibration: pd.DataFrame) -> dict[str, Any]:
+def _chances(calibration: pd.DataFrame, days: int) -> dict[str, Any]:
     text = "predicted and actual wins of open deals by their chance, by deals and by amount"
-    drawn = {"chart": dg.MetadataValue.md(chart_markdown(calibration_chart(calibration), text))}
+    drawn = {"chart": dg.MetadataValue.md(chart_markdown(calibration_chart(calibration), text, days))}
     if calibration.empty:
         return drawn
     sums = calibration[["predicted_wins", "actual_wins", "predicted_amount", "actual_amount"]].sum()
@@ -167,7 +168,7 @@ def _ratio(actual: float, predicted: float) -> str:
     return f"{actual / predicted:.2f}" if predicted else "nothing predicted"
 
 
-def _waterfall(warehouse: Warehouse, pairs: Sequence[Pair]) -> str:
+def _waterfall(warehouse: Warehouse, pairs: Sequence[Pair], days: int) -> str:
     """The newest day's chart, of the quarter that runs on it."""
     if not pairs:
         return NO_CHART
@@ -178,4 +179,4 @@ def _waterfall(warehouse: Warehouse, pairs: Sequence[Pair]) -> str:
     period, currency = str(changes["period"].iloc[0]), str(changes["currency"].iloc[0])
     steps = waterfall_steps(changes, before, deal_names(warehouse, changes))
     spec = waterfall_chart(steps, currency, period, newest.prior.as_of, newest.now.as_of)
-    return chart_markdown(spec, f"what moved the forecast of {period}, by deal and cause")
+    return chart_markdown(spec, f"what moved the forecast of {period}, by deal and cause", days)
