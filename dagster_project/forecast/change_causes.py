@@ -68,20 +68,19 @@ _CAME_FROM = {
 }
 
 
-def cause_of_a_booking(booking: Any, was_of: int | None, is_of: int | None, state: str | None) -> str:
+def cause_of_a_booking(booking: Any, is_elsewhere: bool, state: str | None) -> str:
     """Why a quarter books a deal otherwise than before.
 
-    `booking`: was_booked, is_booked, quarter_number. `was_of`, `is_of`: another quarter that had booked, or
-    has now booked, the deal. `state`: of the deal now, None where nothing happened to it between the days.
+    `booking`: was_booked, is_booked. `is_elsewhere`: another quarter had booked it, or has booked it now. As
+    no booking is seen before its day, it came from an earlier quarter, or went to one. `state`: of the deal
+    now, None where nothing happened to it between the days.
     """
     if booking.was_booked and booking.is_booked:
         return AMOUNT_CHANGED
-    if booking.is_booked and was_of is None:
-        return WON
     if booking.is_booked:
-        return PUSHED if booking.quarter_number > was_of else PULLED
-    if is_of is not None:
-        return PUSHED if is_of > booking.quarter_number else PULLED
+        return PUSHED if is_elsewhere else WON
+    if is_elsewhere:
+        return PULLED
     return _UNBOOKED.get(state, CORRECTION)
 
 

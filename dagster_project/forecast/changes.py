@@ -141,18 +141,14 @@ def _booked(period: str, bookings: pd.DataFrame, touched: pd.DataFrame) -> pd.Da
     if own.empty:
         return _nothing()
     state = touched.drop_duplicates("deal_key").set_index("deal_key")["state_after"]
-    others = bookings[bookings["period"] != period]
-    was, now = (
-        others[others[flag] == 1].groupby("deal_key")["quarter_number"].max()
-        for flag in ("was_booked", "is_booked")
-    )
+    elsewhere = set(bookings.loc[bookings["period"] != period, "deal_key"])
     return pd.DataFrame(
         {
             "deal_key": own["deal_key"],
             "source_relation": own["source_relation"],
             "deal_id": own["deal_id"],
             "cause": [
-                cause_of_a_booking(row, was.get(row.deal_key), now.get(row.deal_key), state.get(row.deal_key))
+                cause_of_a_booking(row, row.deal_key in elsewhere, state.get(row.deal_key))
                 for row in own.itertuples()
             ],
             "delta": own["after"] - own["before"],

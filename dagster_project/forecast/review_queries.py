@@ -66,7 +66,7 @@ def moved_bookings(warehouse: Warehouse, days: Sequence[tuple[date, date]], date
     """Bookings that appeared, disappeared or changed between two days, per deal and quarter.
 
     `days`: (as_of, prior_as_of). Columns: as_of, prior_as_of, deal_key, source_relation, deal_id, period,
-    quarter_number, was_booked, is_booked (0 or 1), before, after (thousandths).
+    was_booked, is_booked (0 or 1), before, after (thousandths).
     """
     return warehouse.query(won_spans_sql(dates_won) + MOVED_BOOKINGS.format(pairs=_pairs(days)))
 
@@ -206,7 +206,6 @@ select
   deals.source_relation,
   deals.deal_id,
   won_days.quarter_label as period,
-  won_days.quarter_index as quarter_number,
   max(seen.was_booked) as was_booked,
   max(seen.is_booked) as is_booked,
   cast(sum(seen.was_booked * coalesce(seen.thousandths, 0)) as bigint) as before,

@@ -8,12 +8,12 @@ from datetime import date
 
 import pandas as pd
 
-from dagster_project.forecast.calibration import calibration_origins, calibration_rows
+from dagster_project.forecast.calibration import MOST_DEALS, calibration_origins, calibration_rows
 from dagster_project.forecast.changes import change_rows, unbalanced
 from dagster_project.forecast.compared_pairs import Pair, Stored, pairs_to_compare
 from dagster_project.forecast.evidence import LedgerContext, read_context
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
-from dagster_project.forecast.hazard_queries import has_hazards, scores_of_days
+from dagster_project.forecast.hazard_queries import chances_of_days, has_hazards
 from dagster_project.forecast.ledger_queries import CALENDAR
 from dagster_project.forecast.live_accuracy import live_accuracy_rows
 from dagster_project.forecast.review_queries import (
@@ -131,7 +131,7 @@ def _calibrated(warehouse: Warehouse, context: LedgerContext) -> pd.DataFrame:
         return _frame((), CALIBRATION)
     positions = sorted({quarters.position_of(day) for day in origins})
     booked = booked_deals(warehouse, [quarters[position] for position in positions], context.dates_won)
-    scores = scores_of_days(warehouse, origins)
+    scores = chances_of_days(warehouse, origins, MOST_DEALS)
     return _frame(calibration_rows(scores, booked, quarters, context.as_of, context.currency), CALIBRATION)
 
 

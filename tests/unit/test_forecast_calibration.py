@@ -7,7 +7,7 @@ import pytest
 
 from dagster_project.forecast.calibration import calibration_origins, calibration_rows
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters, Quarter
-from dagster_project.forecast.hazard_queries import scores_of_days
+from dagster_project.forecast.hazard_queries import chances_of_days, scores_of_days
 from dagster_project.forecast.review_queries import booked_deals
 from dagster_project.warehouse import Warehouse
 from tests.hazard_bench import build_hazards
@@ -149,7 +149,11 @@ def test_in_a_business_whose_law_does_not_change_chances_hold(tmp_path: object) 
     quarters = quarters_of(2023, 2024, 2025)
     origins = [day for day in calibration_origins(quarters, last) if day >= date(2025, 1, 1)]
     of_2025 = [quarter for quarter in quarters.quarters if quarter.starts_on >= date(2025, 1, 1)][:3]
-    scores = scores_of_days(warehouse, origins)
+    scores = chances_of_days(warehouse, origins, 10_000)
+    assert len(scores) == len(scores_of_days(warehouse, origins))
+    sample = chances_of_days(warehouse, origins, len(scores) // 4)
+    assert 0.15 < len(sample) / len(scores) < 0.35
+    assert set(sample["deal_key"]) < set(scores["deal_key"])
     rows = pd.DataFrame(
         calibration_rows(scores, booked_deals(warehouse, of_2025, "close_date"), quarters, last, "EUR")
     ).query("horizon == 'this quarter'")
