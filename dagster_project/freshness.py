@@ -156,7 +156,7 @@ def judge_sources(
     return dg.AssetCheckResult(
         passed=not told,
         severity=dg.AssetCheckSeverity.ERROR if is_ours else dg.AssetCheckSeverity.WARN,
-        description=f"{'; '.join(told)}. {remedy}" if told else f"every source reaches {needed}, or nearly",
+        description=f"{'; '.join(told)}. {remedy}" if told else f"no source is late for {needed}",
         metadata={
             "due": str(needed),
             "allowed_business_days": allowed,
