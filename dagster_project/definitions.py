@@ -13,6 +13,8 @@ from dagster_project.extract.as_of import resolve_as_of
 from dagster_project.extract.assets import build_extract_assets, landing_keys
 from dagster_project.extract.landing import Landing
 from dagster_project.forecast.assets import build_forecast_assets
+from dagster_project.forecast.scenario_assets import build_scenario_assets
+from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
 from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import build_publish_assets
 from dagster_project.settings import Settings, load_settings
@@ -32,9 +34,12 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     context = build_run_context_asset(settings, extract_keys, find_landed)
     manifest = load_manifest(settings, dbt_project)
     transform = build_transform_assets(settings, manifest, feeds, dbt_project)
-    forecast = build_forecast_assets(settings, partitions, api_keys(settings))
+    forecast = [
+        *build_forecast_assets(settings, partitions, api_keys(settings)),
+        *build_scenario_assets(settings, partitions, api_keys(settings)),
+    ]
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = build_publish_assets(settings, served, PUBLISHED_NAMES)
+    publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *SCENARIO_NAMES))
 
     jobs = build_jobs(settings, partitions)
     schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
