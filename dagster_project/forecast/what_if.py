@@ -248,7 +248,7 @@ class _Book:
 
 
 def _chances(forecast: DayForecast) -> Array:
-    """P(won in each period, and after the last). Later ones than the next are spread as those of all deals."""
+    """P(won in each period, and after the last). Later ones than the next are spread as all deals are."""
     deals = forecast.deals
     this_quarter = deals["p_win_this_quarter"].to_numpy(dtype=float)
     by_next = deals["p_win_by_next_quarter"].to_numpy(dtype=float)

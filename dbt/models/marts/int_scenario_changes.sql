@@ -1,10 +1,6 @@
 -- What each row of the scenarios asks for, and what is wrong with those that cannot be used. Numbers are written with a
 -- point; a share is 60% or 0.6, and a bare number above what is possible is refused rather than guessed.
-with context as (
-  select * from {{ ref('stg_run_context') }}
-),
-
-quarters as (
+with quarters as (
   select
     quarter_label,
     quarter_index,
