@@ -278,10 +278,7 @@ BUSINESS_ENTITIES: dict[str, Entity] = {
         Entity(
             "scenarios",
             {
-                "scenario": "text",
-                "change": "text",
-                "subject": "text",
-                "value": "text",
+                **dict.fromkeys(("scenario", "change", "subject", "value"), "text"),
                 "starts_on": "date",
                 "ramp_days": "integer",
                 "source": "text",
