@@ -173,10 +173,16 @@ def _stage_role(warehouse: Warehouse, label: str, day: date) -> StageRole:
           from ledger.dim_stage
           where is_open and not is_deleted and stage = $label
         ),
-        won as (
-          select distinct deal_key, pipeline_key
+        closed as (
+          select distinct deal_key, pipeline_key, to_status
           from ledger.fct_stage_transitions
-          where to_status = 'won' and excluded_by is null and business_date > $since and business_date <= $day
+          where to_status in ('won', 'lost')
+            and excluded_by is null
+            and business_date > $since
+            and business_date <= $day
+        ),
+        won as (
+          select * from closed where to_status = 'won'
         ),
         passed as (
           select distinct visits.deal_key
@@ -190,7 +196,10 @@ def _stage_role(warehouse: Warehouse, label: str, day: date) -> StageRole:
           count(case when won.pipeline_key in (select pipeline_key from named) then 1 end)
             as wins_of_pipeline,
           count(case when won.pipeline_key in (select pipeline_key from named) then passed.deal_key end)
-            as passing_of_pipeline
+            as passing_of_pipeline,
+          (
+            select count(*) from closed inner join passed on closed.deal_key = passed.deal_key
+          ) as closed_passing
         from won
         left join passed on won.deal_key = passed.deal_key
         """,
@@ -201,6 +210,7 @@ def _stage_role(warehouse: Warehouse, label: str, day: date) -> StageRole:
         keys_before=frozenset(named.loc[named["is_it"] == 0, "stage_key"]),
         share_of_pipeline=_share(wins["passing_of_pipeline"], wins["wins_of_pipeline"]),
         share_of_all=_share(wins["passing"], wins["wins"]),
+        win_rate=float(wins["passing"]) / float(wins["closed_passing"]) if wins["closed_passing"] else 0.0,
     )
 
 

@@ -40,13 +40,15 @@ class Period:
 class StageRole:
     """What a stage means for others: its keys, those before it, and how many wins pass through it.
 
-    share_of_pipeline: of the wins of its pipelines; share_of_all: of all wins, both of the last year.
+    share_of_pipeline: of the wins of its pipelines; share_of_all: of all wins; win_rate: won / (won + lost)
+    of the deals closed that had been in it; all of the last year.
     """
 
     keys: frozenset[str]
     keys_before: frozenset[str]
     share_of_pipeline: float
     share_of_all: float
+    win_rate: float
 
 
 @dataclass(frozen=True)
@@ -179,10 +181,10 @@ class _Book:
         ahead = np.isin(self.stage_keys, list(role.keys_before))
         factor = change.amount
         if change.kind == kinds.STAGE_WIN_CHANCE:
-            usual = self.chance_ever[inside].mean() if inside.any() else 0.0
-            if usual <= 0:
-                return "no open deal in the stage has a chance to start from"
-            factor = change.amount / usual
+            # against what the stage wins as a rule: its deals of today may be the slow ones that were left
+            if role.win_rate <= 0:
+                return "no deal that had been in the stage was won in the year before"
+            factor = change.amount / role.win_rate
         passing = 1 + (factor - 1) * role.share_of_pipeline
         factors = np.where(inside, factor, np.where(ahead, passing, 1.0))
         certain = np.divide(1.0, self.chance_ever, out=np.ones_like(factors), where=self.chance_ever > 0)

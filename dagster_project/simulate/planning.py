@@ -8,6 +8,7 @@ import pandas as pd
 
 from dagster_project.simulate.known import Known
 
+PLANNING_TABLES = ("scenarios", "submissions")
 SUBMITTED_AFTER_DAYS = 30
 QUARTERS_SUBMITTED = 6
 BEST_CASE = 1.25

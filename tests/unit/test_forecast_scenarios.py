@@ -127,6 +127,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
         ("w2", "new", "won", won, None),
         ("w3", "old", "won", won, None),
         ("w4", "old", "won", won, None),
+        ("l1", "new", "lost", won, None),
+        ("l2", "new", "lost", won, None),
+        ("l3", "new", "lost", won, None),
         ("left_out", "new", "won", won, "owners: x"),
         ("long_ago", "new", "won", date(2025, 6, 1), None),
         ("later", "new", "won", date(2026, 6, 21), None),
@@ -138,6 +141,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
         ("w1", "demo", date(2026, 4, 1)),
         ("w1", "demo", date(2026, 4, 9)),
         ("left_out", "demo", date(2026, 4, 1)),
+        ("l1", "demo", date(2026, 4, 1)),
+        ("l2", "demo", date(2026, 4, 1)),
         ("w2", "lead", date(2026, 4, 1)),
     )
     put(
@@ -261,10 +266,11 @@ def test_a_warehouse_of_an_older_version_has_neither_scenarios_nor_submissions(w
 
 
 def test_a_stage_is_known_by_the_wins_of_the_last_year_that_passed_it(warehouse: Warehouse) -> None:
-    """Four wins within a year count, two of the pipeline; one of them was in the demo, twice."""
+    """Four wins within a year count, two of the pipeline; one was in the demo, twice, beside two losses."""
     role = stage_roles(warehouse, ["Demo"], DAY)["Demo"]
     assert (role.keys, role.keys_before) == ({"demo"}, {"lead"})
     assert (role.share_of_pipeline, role.share_of_all) == (0.5, 0.25)
+    assert role.win_rate == pytest.approx(1 / 3)
     assert stage_roles(warehouse, ["Renew"], date(2024, 1, 1))["Renew"].share_of_all == 1.0
 
 

@@ -158,12 +158,15 @@ def test_later_words_of_a_person_are_counted_and_the_last_is_marked(warehouse: W
 def test_the_model_is_the_forecast_of_the_day_or_the_newest_origin_of_the_week_before(
     warehouse: Warehouse,
 ) -> None:
+    model_said(warehouse, date(2026, 3, 3), 999)
+    assert pd.isna(rows_of(warehouse).loc["Board"].iloc[0]["model_amount"])
+    model_said(warehouse, date(2026, 3, 5), 777)
     model_said(warehouse, date(2026, 3, 8), 320)
-    model_said(warehouse, date(2026, 3, 1), 999)
+    model_said(warehouse, date(2026, 3, 6), 777)
+    model_said(warehouse, date(2026, 3, 9), 5, "backfill")
     model_said(warehouse, date(2026, 3, 11), 1)
     board = rows_of(warehouse).loc["Board"].iloc[0]
     assert (board["model_amount"], board["model_basis"], board["closer"]) == (320, "backtest", "model")
-    model_said(warehouse, date(2026, 3, 9), 5, "backfill")
     model_said(warehouse, date(2026, 3, 10), 250, "backfill")
     assert rows_of(warehouse).loc["Board"].iloc[0]["model_amount"] == 250
     model_said(warehouse, date(2026, 3, 10), 420, "live")
@@ -209,6 +212,18 @@ def test_person_and_model_are_judged_on_the_same_submissions(warehouse: Warehous
     ann = rows[(rows["person"] == "Ann") & (rows["counted"] == "all")].iloc[0]
     assert ann["compared_submissions"] == 0
     assert pd.isna(ann["model_wape"])
+
+
+def test_a_submission_without_a_model_is_in_no_comparison(warehouse: Warehouse) -> None:
+    """Ann's first word, a fifth too high, had a model beside it, a tenth too low; her second had none."""
+    context = read_context(warehouse)
+    rows = submission_rows(warehouse, context)
+    first = (rows["person"] == "Ann") & (rows["submission_number"] == 1)
+    rows.loc[first, ["model_error_amount", "closer"]] = [-15.0, "model"]
+    accuracy = pd.DataFrame(list(accuracy_of_persons(rows, context)))
+    ann = accuracy[(accuracy["person"] == "Ann") & (accuracy["counted"] == "all")].iloc[0]
+    assert (ann["submissions"], ann["compared_submissions"], ann["closer_share"]) == (2, 1, 0)
+    assert (ann["bias"], ann["compared_bias"], ann["model_bias"]) == pytest.approx((0, 0.2, -0.1))
 
 
 def test_before_dbt_has_read_submissions_there_are_none(tmp_path: Path) -> None:

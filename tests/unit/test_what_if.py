@@ -46,7 +46,7 @@ DEALS = pd.DataFrame(
         "p_win_ever",
     ],
 )
-STAGES = {"Demo": StageRole(frozenset({"demo"}), frozenset({"lead"}), 0.5, 0.25)}
+STAGES = {"Demo": StageRole(frozenset({"demo"}), frozenset({"lead"}), 0.5, 0.25, win_rate=0.5)}
 FORECAST = DayForecast(DAY, PERIODS, np.array([0.0, 0.0, 0.6]), DEALS, STAGES, active_reps=3)
 
 
@@ -137,12 +137,21 @@ def test_a_stage_that_wins_more_lifts_its_deals_those_before_it_and_new_business
     assert set(outcome.deal_parts["deal"]) == {0, 1, 2}
 
 
-def test_a_stages_chance_is_set_for_its_deals_on_average() -> None:
-    """Deals of the stage win with 80 % and 20 %, half on average; a quarter is half of that."""
+def test_a_stages_chance_is_set_against_what_the_stage_wins_as_a_rule() -> None:
+    """The stage won half of the deals that had been in it; a quarter is half of that, whoever is there."""
     outcome = outcome_of(Change("stage_win_chance", "Demo", stage="Demo", number=0.25))
     assert part(outcome, "a", 0) == (120, 60)
     assert part(outcome, "b", 0) == (40, 20)
     assert part(outcome, "c", 0) == (40, 30)
+    assert outcome.new_change == pytest.approx([-3.75, -11.25, -15])
+
+
+def test_a_stage_that_never_won_has_no_rate_to_be_set_against() -> None:
+    stages = {"Demo": StageRole(frozenset({"demo"}), frozenset(), 1.0, 1.0, win_rate=0.0)}
+    forecast = DayForecast(DAY, PERIODS, np.zeros(3), DEALS, stages, active_reps=3)
+    outcome = outcome_of(Change("stage_win_chance", "Demo", stage="Demo", number=0.25), forecast=forecast)
+    assert outcome.changes_without_effect == 1
+    assert "no deal that had been in the stage was won" in outcome.overrides
 
 
 def test_new_business_grows_from_the_next_day_or_from_a_later_one() -> None:

@@ -29,14 +29,20 @@ days as (
 
 -- a quarter that began before closes were recorded tells too little of its first days
 histories as (
-  select max(complete_from_on) as complete_from_on
+  select
+    max(complete_from_on) as complete_from_on,
+    min(first_outcome_on) as first_outcome_on
   from {{ ref('int_sales_history') }}
 ),
 
 targets as (
-  select quarters.*
+  select
+    quarters.*,
+    case when coalesce(quarters.quarter_start_on >= histories.complete_from_on, false) then 'full' else 'left_truncated' end as history_status
   from quarters
+  cross join histories
   where quarters.quarter_offset between -8 and 0
+    and (quarters.quarter_offset = 0 or quarters.quarter_end_on >= histories.first_outcome_on)
 ),
 
 comparisons as (
@@ -164,6 +170,7 @@ joined as (
     targets.quarter_end_on as period_end,
     targets.quarter_offset,
     targets.business_days,
+    targets.history_status,
     members.segment_type,
     members.segment,
     days.business_day,
@@ -264,6 +271,7 @@ final as (
     shared.period_end,
     shared.quarter_offset,
     shared.period_end <= shared.as_of as is_complete_period,
+    shared.history_status,
     shared.segment_type,
     shared.segment,
     cast(shared.business_day as int) as business_day,
