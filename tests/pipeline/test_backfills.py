@@ -10,6 +10,8 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from dagster_project import automation
+from dagster_project.forecast.review_tables import REVIEW_TABLES
+from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
 from dagster_project.warehouse import Warehouse
 from tests.pipeline.dagster_ui import ASSET_NODES, DagsterUi, dagster_ui
 from tests.pipeline.nightly_bench import AS_OF, Business, simulated_business
@@ -22,6 +24,7 @@ FORECAST = (
     "forecast_gate",
     "forecast_backtest",
     "forecast_accuracy",
+    *(table.name for table in (*REVIEW_TABLES, *SCENARIO_TABLES)),
 )
 THIRTY_DAYS = [(AS_OF - timedelta(days=29 - step)).isoformat() for step in range(30)]
 
