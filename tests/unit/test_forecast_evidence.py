@@ -338,5 +338,6 @@ def test_bookings_of_one_day_are_as_unlike_as_their_sum_is_unlike_its_number(tmp
     deals = [won_deal(key, date(2025, 1, 6), day, 200) for key in ("a", "b")]
     later = won_deal("c", date(2025, 1, 6), date(2025, 2, 11), 500)
     book = book_of(tmp_path, [*deals, later])
-    # Mean 300. The day of two is 200 below 2 × 300, the other 200 above: 200² / 2 + 200², one degree.
+    # Mean 300. The day of two is 200 below 2 × 300, the other 200 above: 200² / 2 + 200², of one degree
+    # of freedom.
     assert book.lumpiness(book.number_of(AS_OF)) == pytest.approx(1000 * (60_000 / 300 + 300))
