@@ -15,7 +15,7 @@ from dagster_project.forecast.baselines import Remaining
 from dagster_project.forecast.daily_book import DailyBook, build_daily_book
 from dagster_project.forecast.deal_scores import deal_rows
 from dagster_project.forecast.evidence import Evidence
-from dagster_project.forecast.gate import FALLBACK, NO_EVIDENCE
+from dagster_project.forecast.gate import JUDGED
 from dagster_project.forecast.situations import HORIZONS, outlook
 from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, DEALS, GATE, Table
 
@@ -118,7 +118,7 @@ def _gate_row(book: DailyBook, served: Served) -> dict[str, Any]:
         "segment": "all",
         "method": choice.method,
         "gate_status": choice.status,
-        "is_fallback": choice.status in (FALLBACK, NO_EVIDENCE),
+        "is_fallback": choice.status not in JUDGED,
         "reason": choice.reason,
         "compared_origins": choice.origins,
         "wape": choice.wape,
