@@ -71,7 +71,8 @@ def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
     return warehouse.query(_scores_sql(days))
 
 
-def _given_days(days: Sequence[date]) -> str:
+def given_days(days: Sequence[date]) -> str:
+    """The start of a query about some days: `days`, `exposures`, `open_deals` by cell, and their `book`."""
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")
     return f"with days as ({asked}),\n{_open_book()}"
@@ -86,9 +87,14 @@ def _open_book() -> str:
     )
 
 
+def curves_of_days(with_reasons: bool = False) -> str:
+    """The win curves of the `book` of `given_days`."""
+    return shared_sql("win_curves", "days", "exposures", "book", HAZARDS, with_reasons=with_reasons)
+
+
 def _expected_sql(days: Sequence[date]) -> str:
     steps = (
-        ("curves", shared_sql("win_curves", "days", "exposures", "book", HAZARDS)),
+        ("curves", curves_of_days()),
         ("from_open", shared_sql("expected_from_open", "book", "curves", WIN_AMOUNTS)),
         ("arrivals", shared_sql("expected_arrivals", "days", SPANS, CALENDAR)),
         ("from_new", shared_sql("expected_from_new", "days", "exposures", "arrivals", NEW_BUSINESS)),
@@ -97,14 +103,13 @@ def _expected_sql(days: Sequence[date]) -> str:
             shared_sql("expected_bookings", "days", "from_open", "from_new", CALENDAR_INDEX, NEW_BUSINESS),
         ),
     )
-    return _given_days(days) + "".join(f",\n{name} as ({sql})" for name, sql in steps)
+    return given_days(days) + "".join(f",\n{name} as ({sql})" for name, sql in steps)
 
 
 def _scores_sql(days: Sequence[date]) -> str:
-    curves = shared_sql("win_curves", "days", "exposures", "book", HAZARDS, with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
-    return f"""{_given_days(days)},
-curves as ({curves}),
+    return f"""{given_days(days)},
+curves as ({curves_of_days(with_reasons=True)}),
 scores as ({scores}),
 deals as (
   select {shared_sql("number_of_key", "deal_key")} as deal_number, deal_key, source_relation, deal_id
