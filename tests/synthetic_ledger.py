@@ -6,6 +6,7 @@ the plain way. `cut_at` makes the ledger as it would have been built at the end 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -31,14 +32,30 @@ class Move:
     is_deleted: bool = False
     currency: str = "EUR"
     excluded_by: str | None = None
+    owner: str = "ann"
+    pipeline: str = "sales"
 
 
 @dataclass(frozen=True)
 class Deal:
-    """A deal with its moves in order."""
+    """A deal with its moves in order; products: (product, share of the amount), its own one first."""
 
     key: str
     moves: tuple[Move, ...]
+    region: str | None = None
+    products: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What was told of an owner at an instant; it holds until the next."""
+
+    key: str
+    team: str = "north"
+    told_at: datetime = datetime(1900, 1, 1)
+    ended_on: date | None = None
+    region: str | None = None
+    is_active: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,7 @@ class LedgerTables:
     versions: pd.DataFrame
     transitions: pd.DataFrame
     as_of: date
+    deals: tuple[Deal, ...] = ()
 
 
 def won_deal(
@@ -70,7 +88,10 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
     for deal in deals:
         previous: Move | None = None
         number = 0
+        closer = ""
         for place, move in enumerate(deal.moves):
+            is_kept = previous is not None and previous.status == move.status != "open"
+            closer = closer if is_kept and not move.is_deleted else move.owner
             after = deal.moves[place + 1] if place + 1 < len(deal.moves) else None
             at = datetime.combine(move.day, time(9)) + timedelta(minutes=place)
             facts = {
@@ -92,6 +113,9 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                     "valid_from_date": move.day,
                     "valid_to_date": after.day if after else None,
                     "stage_key": move.stage,
+                    "owner_key": move.owner,
+                    "credit_owner_key": closer,
+                    "pipeline_key": move.pipeline,
                     "status": move.status,
                     "is_deleted": move.is_deleted,
                     "merged_into_deal_id": None,
@@ -113,7 +137,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                     }
                 )
             previous = move
-    return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of)
+    return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of, tuple(deals))
 
 
 def cut_at(tables: LedgerTables, day: date) -> LedgerTables:
@@ -134,8 +158,15 @@ def write_ledger(
     run_id: str = "built-by-nightly",
     run_kind: str = "nightly",
     probability: dict[str, float | None] | None = None,
+    owners: Sequence[Owner] = (),
+    nights: Sequence[tuple[date, datetime]] = (),
+    region_from: str | None = None,
 ) -> Warehouse:
-    """Write the tables into a warehouse file as the ledger has them, with a calendar of calendar quarters."""
+    """Write the tables into a warehouse file as the ledger has them, with a calendar of calendar quarters.
+
+    `owners`: those that deals name and are not told of have team north. `nights`: as-of day of each nightly
+    run and the instant up to which it had read.
+    """
     warehouse = Warehouse(path)
     days = pd.DataFrame({"date_day": pd.date_range(*calendar, freq="D")})
     days["quarter_index"] = days["date_day"].dt.year * 4 + days["date_day"].dt.quarter
@@ -170,14 +201,37 @@ def write_ledger(
                 "dates_won": dates_won,
                 "definition_version": "default",
                 "week_start": 1,
+                "segments_region_from": region_from,
             }
         ]
     )
     visits = tables.versions[["deal_key", "stage_key"]].assign(
         entered_on=tables.versions["valid_from_date"], is_entry_unknown=False
     )
+    told = _told_owners(tables, owners)
+    parts = [
+        (deal.key, "product", product, 1000 * share, place == 0)
+        for deal in tables.deals
+        for place, (product, share) in enumerate(deal.products)
+    ]
+    versions = tables.versions.reindex(columns=list(VERSION_COLUMNS))
+    for column, default in (("owner_key", "ann"), ("credit_owner_key", "ann"), ("pipeline_key", "sales")):
+        versions[column] = versions[column].fillna(default)
+    pipelines = versions[["pipeline_key"]].drop_duplicates()
+    regions = {deal.key: deal.region for deal in tables.deals}
+    records = deals.assign(account_id=None, region=[regions.get(key) for key in deals["deal_key"]])
     written = (
-        ("ledger.fct_deal_versions", tables.versions, VERSION_COLUMNS),
+        ("ledger.dim_owner_history", told, OWNER_COLUMNS),
+        ("ledger.dim_pipeline", pipelines.assign(pipeline=pipelines["pipeline_key"]), PIPELINE_COLUMNS),
+        ("ledger.dim_account", pd.DataFrame(columns=["account_key", "region"]), ACCOUNT_COLUMNS),
+        ("ledger.int_deals", records, DEAL_COLUMNS),
+        ("ledger.int_deal_segments", pd.DataFrame(parts, columns=list(SEGMENT_COLUMNS)), SEGMENT_COLUMNS),
+        (
+            "staging.stg_runs",
+            pd.DataFrame([("nightly", *night) for night in nights], columns=list(RUN_COLUMNS)),
+            RUN_COLUMNS,
+        ),
+        ("ledger.fct_deal_versions", versions, VERSION_COLUMNS),
         ("ledger.fct_stage_transitions", tables.transitions, TRANSITION_COLUMNS),
         ("ledger.dim_date", days, DATE_COLUMNS),
         ("ledger.int_fx_rates", rates, RATE_COLUMNS),
@@ -193,6 +247,28 @@ def write_ledger(
             casts = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in columns.items())
             connection.execute(f"create or replace table {name} as select {casts} from incoming")
     return warehouse
+
+
+def _told_owners(tables: LedgerTables, owners: Sequence[Owner]) -> pd.DataFrame:
+    """What was told of each owner, with the instants between which it held; the name is the key."""
+    named = set(tables.versions["owner_key"].dropna()) if "owner_key" in tables.versions else {"ann"}
+    told = [*owners, *(Owner(key) for key in sorted(named - {owner.key for owner in owners}))]
+    rows = pd.DataFrame(
+        [
+            {
+                "owner_key": owner.key,
+                "valid_from_at": owner.told_at,
+                "owner": owner.key,
+                "team": owner.team,
+                "region": owner.region,
+                "ended_on": owner.ended_on,
+                "is_active": owner.is_active,
+            }
+            for owner in sorted(told, key=lambda owner: (owner.key, owner.told_at))
+        ]
+    )
+    rows["valid_to_at"] = rows.groupby("owner_key")["valid_from_at"].shift(-1)
+    return rows
 
 
 VERSION_COLUMNS = {
@@ -214,6 +290,9 @@ VERSION_COLUMNS = {
     "amount_asof_quality": "string",
     "close_date_asof_quality": "string",
     "excluded_by": "string",
+    "owner_key": "string",
+    "credit_owner_key": "string",
+    "pipeline_key": "string",
 }
 
 TRANSITION_COLUMNS = {
@@ -252,6 +331,37 @@ CONTEXT_COLUMNS = {
     "dates_won": "string",
     "definition_version": "string",
     "week_start": "int",
+    "segments_region_from": "string",
+}
+
+OWNER_COLUMNS = {
+    "owner_key": "string",
+    "valid_from_at": "timestamp",
+    "valid_to_at": "timestamp",
+    "owner": "string",
+    "team": "string",
+    "region": "string",
+    "ended_on": "date",
+    "is_active": "boolean",
+}
+
+PIPELINE_COLUMNS = {"pipeline_key": "string", "pipeline": "string"}
+ACCOUNT_COLUMNS = {"account_key": "string", "region": "string"}
+RUN_COLUMNS = {"run_kind": "string", "as_of": "date", "landed_through": "timestamp"}
+
+DEAL_COLUMNS = {
+    "deal_key": "string",
+    "source_relation": "string",
+    "account_id": "string",
+    "region": "string",
+}
+
+SEGMENT_COLUMNS = {
+    "deal_key": "string",
+    "segment_type": "string",
+    "segment": "string",
+    "amount_base": "decimal(20,3)",
+    "is_counted": "boolean",
 }
 
 VISIT_COLUMNS = {

@@ -1,4 +1,4 @@
-"""What the ledger says about segments on the days to forecast, and on the origins that their ranges learn from."""
+"""What the ledger says about segments: on the days to forecast, and on the origins of their ranges."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HISTORY_QUARTERS = 8
 
 @dataclass(frozen=True)
 class SegmentFacts:
-    """open: as `open_by_segment`; booked: as `booked_by_segment`; origins: one week's end per month, ascending."""
+    """Open deals (`open_by_segment`), bookings (`booked_by_segment`), and a week's end per month."""
 
     open: pd.DataFrame
     booked: pd.DataFrame
@@ -35,7 +35,8 @@ class SegmentFacts:
 def read_segments(
     warehouse: Warehouse, quarters: FiscalQuarters, days: Sequence[date], dates_won: str, is_scored: bool
 ) -> SegmentFacts | None:
-    """Facts about the segments of `days`; None without days, or where the ledger does not say whose deals are.
+    """Facts about the segments of `days`; None without days, or where the ledger does not say whose deals
+    are.
 
     `is_scored`: whether dbt has built the evidence of hazards.
     """

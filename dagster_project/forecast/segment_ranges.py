@@ -1,19 +1,16 @@
 """Ranges around segments, from how far earlier forecasts of segments like them were off.
 
-A segment's error is measured against a scale that grows as chance does: variance = expected × lumpiness (as of a
-compound Poisson sum) + (a quarter of what is expected)². Errors on that scale are alike for segments of one type
-and size, so a segment takes the quantiles of all of its kind (split conformal prediction, normalised; Lei et al.,
-JASA 2018), or its own where it has 30 wins in the year and enough completed origins.
+A segment's error is measured against a scale that grows as chance does: variance = expected × lumpiness (as
+of a compound Poisson sum) + (a quarter of what is expected)². Errors on that scale are alike for segments
+of one type and size, so a segment takes the quantiles of all of its kind (split conformal prediction,
+normalised; Lei et al., JASA 2018), or its own where it has 30 wins in the year and enough completed origins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, fields
 
 import numpy as np
-import pandas as pd
 
 from dagster_project.forecast.intervals import (
     CALIBRATED,
@@ -24,7 +21,6 @@ from dagster_project.forecast.intervals import (
     UNKNOWN_HIGH,
     UNKNOWN_LOW,
 )
-from dagster_project.forecast.segments import DayMoney
 
 Array = np.ndarray
 
@@ -35,162 +31,213 @@ NORMAL_TAIL = 1.2816
 SMALLEST_SCALE = 0.01
 """Against nothing expected, an error is measured as if a hundredth of a booking were."""
 SIZE_CLASSES = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Limits of what is expected, in average bookings: errors of small sums are skewed, those of large ones not."""
+"""Limits of what is expected, in average bookings: errors of small sums are skewed, of large ones not."""
+
+
+@dataclass(frozen=True)
+class Forecasted:
+    """What was forecast for segments, one per place of the arrays.
+
+    kind: number of the segment type and quarter offset; segment: number of the kind's segment; wins:
+    bookings of the year before; expected: thousandths still to come; mean, lumpiness: of the bookings of
+    that year.
+    """
+
+    kind: Array
+    segment: Array
+    wins: Array
+    expected: Array
+    mean: Array
+    lumpiness: Array
+
+    @property
+    def size(self) -> Array:
+        """Number of the size class of what is expected, in average bookings, within the kind."""
+        return self.kind * SIZES + np.searchsorted(SIZE_CLASSES, self.expected / self.mean, side="right")
+
+    @property
+    def scale(self) -> Array:
+        """Standard deviation of what is still to come: chance, and a share that errs by a quarter."""
+        floored = np.maximum(self.expected, SMALLEST_SCALE * self.lumpiness)
+        return np.sqrt(floored * self.lumpiness + (RELATIVE_ERROR * self.expected) ** 2)
+
+
+SIZES = len(SIZE_CLASSES) + 1
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Completed forecasts of segments, one per row, by the day on which their outcomes became final.
+    """Completed forecasts, ordered by the day on which their outcomes became final.
 
-    type, offset, segment, size: what was forecast (codes); wins: of the year before the origin; quarter: position
-    of the quarter; origin, known: day ordinals; expected, scale, actual: thousandths still to come then.
+    quarter: position of the forecast quarter, home: of the origin's; origin, known: ordinals of days; actual:
+    thousandths that came after the origin.
     """
 
-    rows: pd.DataFrame
+    made: Forecasted
+    quarter: Array
+    home: Array
+    origin: Array
+    known: Array
+    actual: Array
 
-    @classmethod
-    def of(cls, rows: pd.DataFrame) -> Scores:
-        """Rows with type, offset, segment, wins, quarter, origin, known, expected, mean, lumpiness, actual."""
-        rows = rows.assign(
-            size=size_class(rows["expected"].to_numpy(dtype=float), rows["mean"].to_numpy(dtype=float)),
-            scale=error_scale(
-                rows["expected"].to_numpy(dtype=float), rows["lumpiness"].to_numpy(dtype=float)
-            ),
-        )
-        rows["score"] = (rows["actual"] - rows["expected"]) / rows["scale"]
-        return cls(rows.sort_values(["known", "type", "offset", "segment", "origin"], ignore_index=True))
+    @property
+    def score(self) -> Array:
+        """Errors on the scale of what was forecast."""
+        return (self.actual - self.made.expected) / self.made.scale
 
-    def within(self, first_quarter: int) -> Scores:
-        """Those of origins in the quarter at position `first_quarter` or later."""
-        return Scores(self.rows[self.rows["home"] >= first_quarter].reset_index(drop=True))
+    def take(self, places: Array | slice) -> Scores:
+        """Those at `places`."""
+        made = Forecasted(*(getattr(self.made, field.name)[places] for field in fields(Forecasted)))
+        rest = (getattr(self, field.name)[places] for field in fields(Scores)[1:])
+        return Scores(made, *rest)
 
-    def known_by(self, day: date) -> pd.DataFrame:
-        """Those whose outcome was final at the end of `day`."""
-        return self.rows.iloc[: np.searchsorted(self.rows["known"].to_numpy(), day.toordinal(), side="right")]
+    def in_order(self) -> Scores:
+        """Ordered by the day on which the outcome was final."""
+        return self.take(np.argsort(self.known, kind="stable"))
 
-
-def size_class(expected: Array, mean: Array | float) -> Array:
-    """Number of the size class of what is expected, in average bookings."""
-    return np.searchsorted(SIZE_CLASSES, expected / mean, side="right")
-
-
-def error_scale(expected: Array, lumpiness: Array | float) -> Array:
-    """Standard deviation of what is still to come, if a sum of bookings by chance and a share erred by a quarter."""
-    floored = np.maximum(expected, SMALLEST_SCALE * lumpiness)
-    return np.sqrt(floored * lumpiness + (RELATIVE_ERROR * expected) ** 2)
+    def known_by(self, day: int) -> Scores:
+        """Those whose outcome was final at the end of the day with that ordinal."""
+        return self.take(slice(0, int(np.searchsorted(self.known, day, side="right"))))
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Quantiles of errors by kind: for segments of a type, quarter and size, and for each with enough of its own.
+class Quantiles:
+    """Quantiles of errors by group: arrays by the group's number, with what stands behind them."""
 
-    pooled: index (type, offset, size); own: index (type, offset, segment). Columns low, middle, high (on the
-    scale), scores, origins, quarters.
-    """
+    low: Array
+    middle: Array
+    high: Array
+    scores: Array
+    origins: Array
+    quarters: Array
 
-    pooled: pd.DataFrame
-    own: pd.DataFrame
+    @property
+    def missing(self) -> Array:
+        """How much of the evidence of a calibrated range is missing, 0 to 1."""
+        scores, quarters = self.scores / CALIBRATED_ORIGINS, self.quarters / CALIBRATED_QUARTERS
+        return np.maximum(0.0, 1 - np.minimum(scores, quarters))
+
+    def at(self, groups: Array) -> Quantiles:
+        """The quantiles of each of `groups`; nothing behind them for groups without any."""
+        inside = groups < len(self.scores)
+        place = np.where(inside, groups, 0)
+        values = (getattr(self, field.name) for field in fields(Quantiles))
+        return Quantiles(
+            *(np.where(inside, value[place], 0) if len(value) else inside * 0 for value in values)
+        )
 
 
-def shape_of(known: pd.DataFrame) -> Shape:
-    """Quantiles of completed forecasts (rows of `Scores`)."""
-    own = _quantiles(known, ["type", "offset", "segment"])
-    enough = (own["origins"] >= CALIBRATED_ORIGINS) & (own["quarters"] >= CALIBRATED_QUARTERS)
-    return Shape(_quantiles(known, ["type", "offset", "size"]), own[enough])
-
-
-def _quantiles(known: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Ranks as in `conformal_range`, which takes the errors of the whole."""
-    ordered = known.sort_values([*key, "score"], ignore_index=True)
-    groups = ordered.groupby(key, sort=True)
-    found = groups.agg(
-        scores=("score", "size"), origins=("origin", "nunique"), quarters=("quarter", "nunique")
-    )
-    score = ordered["score"].to_numpy()
-    n = found["scores"].to_numpy(dtype=np.int64)
-    first = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64)
+def quantiles_of(scores: Scores, group: Array) -> Quantiles:
+    """Quantiles by group; ranks and the widening for few quarters are those of `conformal_range`."""
+    groups = int(group.max()) + 1 if len(group) else 0
+    value = scores.score
+    order = np.lexsort((value, group))
+    value = value[order]
+    n = np.bincount(group, minlength=groups)
+    first = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if groups else n
+    last = len(value) - 1
     below = (n + 1) // TAIL_ONE_IN
-    few_quarters = 1 + 1 / found["quarters"].to_numpy(dtype=float)
-    found["low"] = score[first + np.maximum(0, below - 1)] * few_quarters
-    found["high"] = score[first + np.minimum(n - 1, n - below)] * few_quarters
-    found["middle"] = (score[first + (n - 1) // 2] + score[first + n // 2]) / 2
-    return found
+    quarters = _distinct(group, scores.quarter, groups)
+    few_quarters = 1 + 1 / np.maximum(quarters, 1)
 
+    def ranked(rank: Array) -> Array:
+        return np.where(n > 0, value[np.clip(first + rank, 0, last)], 0.0) if groups else n
 
-def ranges(segments: pd.DataFrame, shape: Shape) -> pd.DataFrame:
-    """p10, p50, p90 of what is still to come (thousandths), for rows with type, offset, segment, wins, expected, mean
-    and lumpiness.
-
-    Also `size`, `status` (as for the whole) and `origins` behind the range. With too little evidence the range is
-    the wider of what the errors say and what no evidence would say, the latter fading as evidence grows.
-    """
-    expected = segments["expected"].to_numpy(dtype=float)
-    lumpiness = segments["lumpiness"].to_numpy(dtype=float)
-    size = size_class(expected, segments["mean"].to_numpy(dtype=float))
-    scale = error_scale(expected, lumpiness)
-    columns = ["low", "middle", "high", "scores", "origins", "quarters"]
-    kinds = segments.assign(size=size)
-    pooled = _looked_up(shape.pooled, kinds, ["type", "offset", "size"], columns)
-    own = _looked_up(shape.own, kinds, ["type", "offset", "segment"], columns)
-    is_own = own["scores"].notna().to_numpy() & (segments["wins"].to_numpy() >= OWN_WINS)
-    chosen = own.where(pd.Series(is_own, index=own.index), pooled).fillna(0.0)
-    missing = np.maximum.reduce(
-        [
-            np.zeros(len(segments)),
-            1 - chosen["scores"].to_numpy() / CALIBRATED_ORIGINS,
-            1 - chosen["quarters"].to_numpy() / CALIBRATED_QUARTERS,
-        ]
+    return Quantiles(
+        low=ranked(np.maximum(0, below - 1)) * few_quarters,
+        middle=(ranked((n - 1) // 2) + ranked(n // 2)) / 2,
+        high=ranked(np.minimum(n - 1, n - below)) * few_quarters,
+        scores=n,
+        origins=_distinct(group, scores.origin, groups),
+        quarters=quarters,
     )
-    chance = NORMAL_TAIL * np.sqrt(expected * lumpiness)
-    low = np.minimum(chosen["low"].to_numpy() * scale, -missing * np.hypot(UNKNOWN_LOW * expected, chance))
-    high = np.maximum(chosen["high"].to_numpy() * scale, missing * np.hypot(UNKNOWN_HIGH * expected, chance))
+
+
+def _distinct(group: Array, values: Array, groups: int) -> Array:
+    """How many different values each group has."""
+    if not len(group):
+        return np.zeros(groups, dtype=np.int64)
+    pairs = np.unique(group * (int(values.max()) + 1) + values)
+    return np.bincount(pairs // (int(values.max()) + 1), minlength=groups)
+
+
+@dataclass(frozen=True)
+class SegmentRanges:
+    """p10, p50, p90 of what is still to come (thousandths); whether calibrated; origins behind each."""
+
+    p10: Array
+    p50: Array
+    p90: Array
+    is_calibrated: Array
+    origins: Array
+
+    @property
+    def status(self) -> Array:
+        """As for the whole."""
+        return np.where(self.is_calibrated, CALIBRATED, NOT_CALIBRATED)
+
+
+def segment_ranges(forecasts: Forecasted, known: Scores) -> SegmentRanges:
+    """Ranges of `forecasts` from completed ones.
+
+    With too little evidence the range is the wider of what the errors say and what no evidence would say, the
+    latter fading as evidence grows.
+    """
+    pooled = quantiles_of(known, known.made.size).at(forecasts.size)
+    own = quantiles_of(known, known.made.segment).at(forecasts.segment)
+    is_own = (own.origins >= CALIBRATED_ORIGINS) & (own.missing <= 0) & (forecasts.wins >= OWN_WINS)
+    chosen = Quantiles(
+        *(
+            np.where(is_own, getattr(own, field.name), getattr(pooled, field.name))
+            for field in fields(Quantiles)
+        )
+    )
+    expected, scale, missing = forecasts.expected, forecasts.scale, chosen.missing
+    chance = NORMAL_TAIL * np.sqrt(expected * forecasts.lumpiness)
+    low = np.minimum(chosen.low * scale, -missing * np.hypot(UNKNOWN_LOW * expected, chance))
+    high = np.maximum(chosen.high * scale, missing * np.hypot(UNKNOWN_HIGH * expected, chance))
     # The point forecast lies inside its own range, also when past forecasts all erred to one side.
     low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
-    middle = np.clip(chosen["middle"].to_numpy() * scale, low, high)
-    return pd.DataFrame(
-        {
-            **{
-                name: np.rint(np.maximum(0.0, expected + error)).astype(np.int64)
-                for name, error in (("p10", low), ("p50", middle), ("p90", high))
-            },
-            "size": size,
-            "status": np.where(missing > 0, NOT_CALIBRATED, CALIBRATED),
-            "origins": chosen["origins"].to_numpy().astype(np.int64),
-        },
-        index=segments.index,
+    middle = np.clip(chosen.middle * scale, low, high)
+    p10, p50, p90 = (
+        np.rint(np.maximum(0.0, expected + error)).astype(np.int64) for error in (low, middle, high)
     )
+    return SegmentRanges(p10, p50, p90, missing <= 0, chosen.origins.astype(np.int64))
 
 
-def _looked_up(
-    table: pd.DataFrame, rows: pd.DataFrame, key: list[str], columns: Sequence[str]
-) -> pd.DataFrame:
-    return rows[key].merge(table[list(columns)].reset_index(), on=key, how="left")[list(columns)]
+@dataclass(frozen=True)
+class Held:
+    """Calibrated ranges of completed forecasts: size class, day on which the outcome was final, and whether
+    it held."""
+
+    size: Array
+    known: Array
+    held: Array
+
+    def by(self, day: int, sizes: Array) -> tuple[Array, Array]:
+        """For each size class the share that held of those final by `day` (nan without any), and their
+        number."""
+        done = self.known <= day
+        groups = int(max(self.size.max(initial=0), sizes.max(initial=0))) + 1
+        count = np.bincount(self.size[done], minlength=groups)
+        held = np.bincount(self.size[done], weights=self.held[done].astype(float), minlength=groups)
+        share = np.where(count > 0, held / np.maximum(count, 1), np.nan)
+        return share[sizes], count[sizes]
 
 
-def held_of(scores: Scores) -> pd.DataFrame:
-    """Whether the calibrated ranges of completed forecasts held, each made from what was known at its origin.
-
-    Columns: type, offset, size, known, held.
-    """
-    parts = list(_held_by_origin(scores))
-    if not parts:
-        return pd.DataFrame(columns=["type", "offset", "size", "known", "held"])
-    return pd.concat(parts, ignore_index=True)
-
-
-def _held_by_origin(scores: Scores) -> Iterator[pd.DataFrame]:
-    for origin, rows in scores.rows.groupby("origin", sort=True):
-        known = scores.known_by(date.fromordinal(int(origin)))
-        if known.empty:
-            continue
-        made = ranges(rows, shape_of(known))
-        held = rows.assign(
-            held=(made["p10"] <= rows["actual"]) & (rows["actual"] <= made["p90"]),
-            size=made["size"],
-        )
-        yield held.loc[made["status"] == CALIBRATED, ["type", "offset", "size", "known", "held"]]
-
-
-def money_or(money: DayMoney | None, typical_booking: float) -> DayMoney:
-    """Last year's bookings, else one typical booking, else one unit of the currency."""
-    return money or DayMoney(max(typical_booking, 1.0), max(typical_booking, 1.0))
+def held_of(scores: Scores) -> Held:
+    """Whether the calibrated ranges of completed forecasts held, each made from what was known at its
+    origin."""
+    size, known, held = [], [], []
+    for origin in np.unique(scores.origin):
+        then = scores.known_by(int(origin))
+        at_origin = scores.take(np.flatnonzero(scores.origin == origin))
+        made = segment_ranges(at_origin.made, then)
+        counted = made.is_calibrated
+        size.append(at_origin.made.size[counted])
+        known.append(at_origin.known[counted])
+        held.append(((made.p10 <= at_origin.actual) & (at_origin.actual <= made.p90))[counted])
+    if not size:
+        empty = np.empty(0, dtype=np.int64)
+        return Held(empty, empty, empty.astype(bool))
+    return Held(np.concatenate(size), np.concatenate(known), np.concatenate(held))

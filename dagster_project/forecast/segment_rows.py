@@ -1,4 +1,4 @@
-"""Rows of `forecast_bookings` for segments: the whole's forecast of each day, divided, with ranges of their own."""
+"""Rows of `forecast_bookings` for segments: each day's forecast of the whole, divided, with own ranges."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from dagster_project.forecast.backtest import Served, TrackRecord
+from dagster_project.forecast.backtest import Origin, Served, TrackRecord
 from dagster_project.forecast.baselines import Remaining
 from dagster_project.forecast.daily_book import DailyBook
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
 from dagster_project.forecast.segment_evidence import HISTORY_QUARTERS, SegmentFacts
-from dagster_project.forecast.segment_queries import PRODUCT, REGION, SEGMENT_TYPES
-from dagster_project.forecast.segment_ranges import Scores, held_of, money_or, ranges, shape_of
-from dagster_project.forecast.segments import Parts, SegmentBook, Whole
+from dagster_project.forecast.segment_queries import (
+    PRODUCT,
+    QUARTERS_AHEAD,
+    REGION,
+    SEGMENT_TYPES,
+)
+from dagster_project.forecast.segment_ranges import Forecasted, Scores, held_of, segment_ranges
+from dagster_project.forecast.segments import SegmentBook, Whole, money_or
 
 _CODE = {segment_type: code for code, segment_type in enumerate(SEGMENT_TYPES)}
 _NO_HISTORY = (PRODUCT, REGION)
@@ -52,19 +57,32 @@ def segment_bookings(
     expected in a quarter have no row.
     """
     divided = SegmentBook(facts)
-    rows = _forecast_rows(divided, book, _by_day(served))
+    asked = _by_day(served)
+    past = _completed(record, set(facts.origins))
+    rows = _forecast_rows(divided, book, _by_day([*served, *(forecast for forecast, _ in past.values())]))
     if rows.empty:
         return rows
-    scores = _scores(divided, book, record, set(facts.origins))
-    rows = pd.concat(list(_with_ranges(rows, scores)))
-    return _as_table(rows, served, totals, book.through)
+    scores = _scores(rows, past, divided, book.quarters)
+    rows = rows[rows["day"].isin([day.toordinal() for day in asked])]
+    return _as_table(pd.concat(list(_with_ranges(rows, scores))), served, totals, book.through)
+
+
+def _completed(record: TrackRecord, origins: set[date]) -> dict[tuple[int, int], tuple[Served, Origin]]:
+    """The forecasts served at the origins whose outcome is final, by day and quarter offset."""
+    return {
+        (forecast.seen.day.toordinal(), forecast.seen.quarter_offset): (forecast, origin)
+        for horizon, forecasts in record.served.items()
+        for forecast, origin in zip(forecasts, record.tracks[horizon].origins, strict=True)
+        if forecast.seen.day in origins
+    }
 
 
 def _by_day(served: Iterable[Served]) -> Mapping[date, list[Served]]:
-    days: dict[date, list[Served]] = {}
+    """Each day's forecasts, one per quarter."""
+    days: dict[date, dict[int, Served]] = {}
     for forecast in served:
-        days.setdefault(forecast.seen.day, []).append(forecast)
-    return days
+        days.setdefault(forecast.seen.day, {})[forecast.seen.quarter_offset] = forecast
+    return {day: list(forecasts.values()) for day, forecasts in days.items()}
 
 
 def _whole(forecast: Served, book: DailyBook) -> Whole:
@@ -82,105 +100,109 @@ def _whole(forecast: Served, book: DailyBook) -> Whole:
 def _forecast_rows(
     divided: SegmentBook, book: DailyBook, days: Mapping[date, Sequence[Served]]
 ) -> pd.DataFrame:
-    """One row per day, quarter and segment: parts, what is expected, and what bookings are like on the day."""
-    found: list[pd.DataFrame] = []
+    """One row per day, quarter and segment: parts, what is expected, and what bookings are like on the
+    day."""
+    found: dict[str, list[np.ndarray]] = {}
     for day, forecasts in sorted(days.items()):
         home = book.quarters.position_of(day)
         number = book.quarters[home].number
         money = money_or(divided.money_on(day, number), forecasts[0].seen.typical_booking)
         for parts in divided.divide(day, number, [_whole(forecast, book) for forecast in forecasts]):
-            found.append(
-                _parts_frame(parts).assign(
-                    day=day.toordinal(), home=home, mean=money.mean, lumpiness=money.lumpiness
-                )
-            )
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-
-
-def _parts_frame(parts: Parts) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "type": _CODE[parts.segment_type],
-            "offset": parts.quarter_offset,
-            "segment": parts.segments.astype(str),
-            "already_won": parts.already_won,
-            "from_open": parts.from_open,
-            "from_new": parts.from_new,
-            "expected": parts.from_open + parts.from_new,
-            "open_deals": parts.open_deals,
-            "unpriced": parts.unpriced,
-            "wins": parts.wins,
-            "missing": parts.missing,
-        }
-    )
-
-
-def _scores(divided: SegmentBook, book: DailyBook, record: TrackRecord, origins: set[date]) -> Scores:
-    """The forecasts that segments would have had at the origins, with what then came."""
-    days: dict[date, list[Served]] = {}
-    known: dict[tuple[int, int], tuple[int, int]] = {}
-    for horizon, forecasts in record.served.items():
-        for forecast, origin in zip(forecasts, record.tracks[horizon].origins, strict=True):
-            seen = forecast.seen
-            if seen.day in origins:
-                days.setdefault(seen.day, []).append(forecast)
-                known[(seen.day.toordinal(), seen.quarter_offset)] = (
-                    origin.known_on.toordinal(),
-                    seen.quarter_position,
-                )
-    rows = _forecast_rows(divided, book, days)
+            same = {
+                "day": day.toordinal(),
+                "home": home,
+                "type": _CODE[parts.segment_type],
+                "offset": parts.quarter_offset,
+                "mean": money.mean,
+                "lumpiness": money.lumpiness,
+            }
+            for name in _PARTS:
+                found.setdefault(name, []).append(getattr(parts, name))
+            for name, value in same.items():
+                found.setdefault(name, []).append(np.full(len(parts.segments), value))
+    rows = pd.DataFrame({name: np.concatenate(values) for name, values in found.items()})
     if rows.empty:
-        return Scores.of(pd.DataFrame(columns=list(_SCORE_COLUMNS), dtype=float))
-    when = [known[key] for key in zip(rows["day"], rows["offset"], strict=True)]
-    rows[["known", "quarter"]] = np.array(when, dtype=np.int64)
-    rows["actual"] = _outcomes(rows, divided, book.quarters) - rows["already_won"]
-    return Scores.of(rows.rename(columns={"day": "origin"})[list(_SCORE_COLUMNS)])
+        return rows
+    rows["expected"] = rows["from_open"] + rows["from_new"]
+    rows["kind"] = rows["type"] * QUARTERS_AHEAD + rows["offset"]
+    rows["number"] = pd.factorize(rows["segments"], sort=True)[0]
+    rows["number"] += rows["kind"] * (rows["number"].max() + 1)
+    return rows
 
 
-_SCORE_COLUMNS = (
-    "type",
-    "offset",
-    "segment",
+_PARTS = (
+    "segments",
+    "already_won",
+    "from_open",
+    "from_new",
+    "open_deals",
+    "unpriced",
     "wins",
-    "quarter",
-    "home",
-    "origin",
-    "known",
-    "expected",
-    "mean",
-    "lumpiness",
-    "actual",
+    "missing",
 )
 
 
-def _outcomes(rows: pd.DataFrame, divided: SegmentBook, quarters: FiscalQuarters) -> np.ndarray:
-    """What each row's segment had booked in the row's quarter when that was final."""
-    outcomes = np.zeros(len(rows), dtype=np.int64)
-    for (kind, quarter, known), places in rows.groupby(
-        ["type", "quarter", "known"], sort=False
-    ).indices.items():
-        booked = divided.booked_in(date.fromordinal(known), quarters[quarter].number, SEGMENT_TYPES[kind])
-        outcomes[places] = [booked.get(segment, 0) for segment in rows["segment"].iloc[places]]
-    return outcomes
+def _forecasted(rows: pd.DataFrame) -> Forecasted:
+    return Forecasted(
+        kind=rows["kind"].to_numpy(),
+        segment=rows["number"].to_numpy(),
+        wins=rows["wins"].to_numpy(),
+        expected=rows["expected"].to_numpy(dtype=float),
+        mean=rows["mean"].to_numpy(),
+        lumpiness=rows["lumpiness"].to_numpy(),
+    )
+
+
+def _scores(
+    rows: pd.DataFrame,
+    past: Mapping[tuple[int, int], tuple[Served, Origin]],
+    divided: SegmentBook,
+    quarters: FiscalQuarters,
+) -> Scores:
+    """The forecasts that segments would have had at completed origins, with what then came."""
+    outcomes = []
+    for (day, offset, kind), places in rows.groupby(["day", "offset", "type"], sort=False).indices.items():
+        if (day, offset) in past:
+            _, origin = past[(day, offset)]
+            position = origin.outlook.quarter_position
+            booked = divided.booked_in(origin.known_on, quarters[position].number, SEGMENT_TYPES[kind])
+            actual = [booked.get(segment, 0) for segment in rows["segments"].iloc[places]]
+            outcomes.append((places, actual, position, origin.known_on.toordinal()))
+    places = np.concatenate([at for at, *_ in outcomes]) if outcomes else np.empty(0, dtype=np.int64)
+    kept = rows.iloc[places]
+
+    def same(value: int) -> np.ndarray:
+        values = [np.full(len(outcome[0]), outcome[value]) for outcome in outcomes]
+        return np.concatenate(values) if values else np.empty(0, dtype=np.int64)
+
+    actual = np.concatenate([then for _, then, *_ in outcomes]) if outcomes else np.empty(0)
+    return Scores(
+        _forecasted(kept),
+        quarter=same(2),
+        home=kept["home"].to_numpy(),
+        origin=kept["day"].to_numpy(),
+        known=same(3),
+        actual=actual - kept["already_won"].to_numpy(),
+    ).in_order()
 
 
 def _with_ranges(rows: pd.DataFrame, scores: Scores) -> Iterator[pd.DataFrame]:
-    """Rows with p10, p50, p90 (thousandths), status, origins, coverage and covered."""
+    """Rows with p10, p50, p90 (thousandths), status, origins, and how often such ranges have held."""
     for home, of_quarter in rows.groupby("home", sort=True):
-        window = scores.within(int(home) - HISTORY_QUARTERS)
+        window = scores.take(np.flatnonzero(scores.home >= int(home) - HISTORY_QUARTERS))
         held = held_of(window)
         for day, of_day in of_quarter.groupby("day", sort=True):
-            made = ranges(of_day, shape_of(window.known_by(date.fromordinal(int(day)))))
-            done = held[held["known"] <= day].groupby(["type", "offset", "size"])["held"]
-            record = pd.DataFrame({"coverage": done.mean(), "covered": done.size()}).astype(float)
-            kinds = of_day[["type", "offset"]].assign(size=made["size"])
-            kept = kinds.merge(record.reset_index(), on=["type", "offset", "size"], how="left")
+            forecasts = _forecasted(of_day)
+            made = segment_ranges(forecasts, window.known_by(int(day)))
+            coverage, covered = held.by(int(day), forecasts.size)
             yield of_day.assign(
-                **{name: of_day["already_won"] + made[name] for name in ("p10", "p50", "p90")},
-                interval_status=made["status"],
-                evidence_n_origins=made["origins"],
-                interval_coverage_realised=kept["coverage"].to_numpy(),
-                interval_coverage_origins=kept["covered"].fillna(0).astype(int).to_numpy(),
+                p10=of_day["already_won"] + made.p10,
+                p50=of_day["already_won"] + made.p50,
+                p90=of_day["already_won"] + made.p90,
+                interval_status=made.status,
+                evidence_n_origins=made.origins,
+                interval_coverage_realised=coverage,
+                interval_coverage_origins=covered,
             )
 
 
@@ -216,7 +238,7 @@ def _as_table(
         {
             **{name: table[name] for name in _SHARED},
             "segment_type": table["type"].map(dict(enumerate(SEGMENT_TYPES))),
-            "segment": table["segment"],
+            "segment": table["segments"],
             **money,
             "mean": (table["already_won"] + table["expected"]) / THOUSANDTHS,
             "evidence_n_origins": table["evidence_n_origins"],

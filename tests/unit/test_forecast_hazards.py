@@ -325,8 +325,16 @@ def test_evidence_and_scores_of_a_day_are_those_of_the_ledger_cut_at_it(
     cut = built(tmp_path, cut_at(tables, CUT))
     assert_same(warehouse, cut)
     whole, known = (make_forecasts(read_evidence(ledger, [CUT]), [CUT], 1) for ledger in (warehouse, cut))
-    for table in ("bookings", "gate", "deals"):
+    for table in ("gate", "deals"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(known, table), rtol=1e-9)
+    # Products and regions of a past day are those of today, and say so; nothing else may differ.
+    of_today = known.bookings["segment_type"].isin(["product", "region"])
+    assert set(whole.bookings.loc[of_today, "asof_quality"]) == {"current_values"}
+    left, right = (
+        made.bookings.assign(asof_quality=made.bookings["asof_quality"].mask(of_today, "of today"))
+        for made in (whole, known)
+    )
+    pd.testing.assert_frame_equal(left, right, rtol=1e-9)
     assert "hazards" in set(known.backtest["method"])
     assert known.gate["reason"].str.contains("hazards").any()
 
