@@ -223,7 +223,7 @@ def write_ledger(
     written = (
         ("ledger.dim_owner_history", told, OWNER_COLUMNS),
         ("ledger.dim_pipeline", pipelines.assign(pipeline=pipelines["pipeline_key"]), PIPELINE_COLUMNS),
-        ("ledger.dim_account", pd.DataFrame(columns=["account_key", "region"]), ACCOUNT_COLUMNS),
+        ("ledger.dim_account", pd.DataFrame(columns=list(ACCOUNT_COLUMNS)), ACCOUNT_COLUMNS),
         ("ledger.int_deals", records, DEAL_COLUMNS),
         ("ledger.int_deal_segments", pd.DataFrame(parts, columns=list(SEGMENT_COLUMNS)), SEGMENT_COLUMNS),
         (
@@ -346,7 +346,7 @@ OWNER_COLUMNS = {
 }
 
 PIPELINE_COLUMNS = {"pipeline_key": "string", "pipeline": "string"}
-ACCOUNT_COLUMNS = {"account_key": "string", "region": "string"}
+ACCOUNT_COLUMNS = {"source_relation": "string", "account_id": "string", "region": "string"}
 RUN_COLUMNS = {"run_kind": "string", "as_of": "date", "landed_through": "timestamp"}
 
 DEAL_COLUMNS = {

@@ -108,7 +108,7 @@ def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | No
     on deals_open.as_of = expected.as_of and deals_open.deal_number = expected.deal_number
 )"""
     )
-    steps.append(_labelled())
+    steps.append(_labelled(OPEN_MEASURES))
     return warehouse.query(",\n".join(steps) + _by_segment(OPEN_MEASURES, counts=("deals", "unpriced")))
 
 
@@ -162,7 +162,7 @@ def booked_by_segment(
         f"""measured as (
   select as_of, quarter_number, deal_hash, owner_key, pipeline_key, {measures} from booked
 )""",
-        _labelled(),
+        _labelled(BOOKED_MEASURES),
     ]
     return warehouse.query(
         ",\n".join(steps)
@@ -224,7 +224,6 @@ owners_on as (
 
 
 def _places() -> str:
-    account_key = shared_sql("hash_key", ["deals.source_relation", "deals.account_id"])
     return f"""places as (
   select
     {_deal("deals")} as deal_hash,
@@ -232,24 +231,42 @@ def _places() -> str:
     accounts.region as account_region
   from ledger.int_deals as deals
   left join ledger.dim_account as accounts
-    on deals.account_id is not null and {account_key} = accounts.account_key
+    on deals.source_relation = accounts.source_relation and deals.account_id = accounts.account_id
   where coalesce(deals.region, accounts.region) is not null
 )"""
 
 
 def _products() -> str:
-    """Where the pieces of a deal begin and end on a line as long as its amount: so they add up to it."""
-    return f"""products as (
+    """Where the pieces of a deal begin and end on a line as long as its amount: so they add up to it.
+
+    Most deals have one product: no line is drawn for them.
+    """
+    return f"""pieces as (
+  select {_deal("deals")} as deal_hash, deals.segment, deals.is_counted, deals.amount_base
+  from ledger.int_deal_segments as deals
+  where deals.segment_type = 'product'
+),
+
+shared_deals as (
+  select deal_hash from pieces group by deal_hash having count(*) > 1
+),
+
+products as (
   select
-    {_deal("pieces")} as deal_hash,
-    segment,
-    is_counted,
-    cast(sum(amount_base) over line_of_deal - amount_base as double) as piece_from,
-    cast(sum(amount_base) over line_of_deal as double) as piece_to,
-    cast(sum(amount_base) over (partition by deal_key) as double) as whole
-  from ledger.int_deal_segments as pieces
-  where segment_type = 'product'
-  window line_of_deal as (partition by deal_key order by segment rows unbounded preceding)
+    pieces.deal_hash,
+    pieces.segment,
+    pieces.is_counted,
+    cast(sum(pieces.amount_base) over line_of_deal - pieces.amount_base as double) as piece_from,
+    cast(sum(pieces.amount_base) over line_of_deal as double) as piece_to,
+    cast(sum(pieces.amount_base) over (partition by pieces.deal_hash) as double) as whole
+  from pieces
+  inner join shared_deals on pieces.deal_hash = shared_deals.deal_hash
+  window line_of_deal as (partition by pieces.deal_hash order by pieces.segment rows unbounded preceding)
+  union all
+  select pieces.deal_hash, pieces.segment, pieces.is_counted, null, null, null
+  from pieces
+  left join shared_deals on pieces.deal_hash = shared_deals.deal_hash
+  where shared_deals.deal_hash is null
 )"""
 
 
@@ -329,27 +346,38 @@ _NOTHING_EXPECTED = f"""expected as (
 )"""
 
 
-def _labelled() -> str:
+def _labelled(measures: Sequence[str]) -> str:
+    """Deals that are alike as one row each, with the names of what they belong to."""
     region = shared_sql(
         "region_of",
         "context.segments_region_from",
-        "places.deal_region",
+        "alike.deal_region",
         "owners_on.region",
-        "places.account_region",
+        "alike.account_region",
     )
-    return f"""labelled as (
+    key = ("as_of", "quarter_number", "owner_key", "pipeline_key", "deal_region", "account_region")
+    keys = ", ".join(key)
+    return f"""alike as (
   select
-    measured.*,
+    {keys},
+    {", ".join(f"sum({measure}) as {measure}" for measure in measures)}
+  from measured
+  left join places on measured.deal_hash = places.deal_hash
+  group by {keys}
+),
+
+labelled as (
+  select
+    alike.*,
     owners_on.owner,
     owners_on.team,
     owners_on.has_left,
     coalesce(pipelines.pipeline, '(none)') as pipeline,
     coalesce({region}, '(none)') as region
-  from measured
+  from alike
   cross join staging.stg_run_context as context
-  left join owners_on on measured.as_of = owners_on.as_of and measured.owner_key = owners_on.owner_key
-  left join ledger.dim_pipeline as pipelines on measured.pipeline_key = pipelines.pipeline_key
-  left join places on measured.deal_hash = places.deal_hash
+  left join owners_on on alike.as_of = owners_on.as_of and alike.owner_key = owners_on.owner_key
+  left join ledger.dim_pipeline as pipelines on alike.pipeline_key = pipelines.pipeline_key
 )"""
 
 
@@ -372,9 +400,9 @@ def _by_segment(
 
     plain = sums({name: name for name in measures})
     whole = {*counts, *doubles}
-    counted = "case when coalesce(products.is_counted, true) then labelled.{} else 0 end"
+    counted = "case when coalesce(products.is_counted, true) then measured.{} else 0 end"
     pieces = sums(
-        {name: counted.format(name) if name in whole else _piece(f"labelled.{name}") for name in measures}
+        {name: counted.format(name) if name in whole else _piece(f"measured.{name}") for name in measures}
     )
     parts = [
         f"""select {keys}, '{OWNER}' as segment_type, owner_key as unit, coalesce(owner, '(none)') as segment,
@@ -393,8 +421,8 @@ group by {keys}, {kind}"""
     parts.append(
         f"""select {keys}, '{PRODUCT}' as segment_type, {product} as unit, {product} as segment,
   '(none)' as team, false as has_left, {pieces}
-from labelled
-left join products on labelled.deal_hash = products.deal_hash
+from measured
+left join products on measured.deal_hash = products.deal_hash
 group by {keys}, {product}"""
     )
     return "\n" + "\nunion all\n".join(parts) + f"\norder by {keys}, segment_type, unit"
