@@ -436,5 +436,24 @@ def _random_deal(
     return Deal(key, _up_to(moves, last))
 
 
+def shared_out(deals: list[Deal], seed: int) -> list[Deal]:
+    """The deals with owners (some sell more), of whom one in ten hands over, pipelines, regions and products."""
+    chance = np.random.default_rng(seed)
+    owners = ("ann", "bob", "cem", "dora", "eve", "finn")
+    found = []
+    for deal in deals:
+        first, second = chance.choice(owners, 2, p=(0.35, 0.25, 0.15, 0.1, 0.1, 0.05))
+        handed_over = int(chance.integers(1, 4)) if chance.random() < 0.1 else len(deal.moves)
+        pipeline = "partner" if chance.random() < 0.3 else "sales"
+        moves = tuple(
+            replace(move, owner=str(second if place >= handed_over else first), pipeline=pipeline)
+            for place, move in enumerate(deal.moves)
+        )
+        products = ((("gold", 0.7), ("silver", 0.3)), (("silver", 1.0),), ())[int(chance.integers(0, 3))]
+        region = ("DACH", "Nordics", None)[int(chance.integers(0, 3))]
+        found.append(replace(deal, moves=moves, products=products, region=region))
+    return found
+
+
 def _up_to(moves: list[Move], last: date) -> tuple[Move, ...]:
     return tuple(move for move in moves if move.day <= last)

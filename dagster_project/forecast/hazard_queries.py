@@ -66,7 +66,8 @@ def expected_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame
 def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
     """Every open deal of some days with chances, expected amounts and factors (macro `deal_scores`).
 
-    Also the label of its stage and the ids of the deal.
+    Also the label of its stage, the ids of the deal, its close date, and p_win_by_close_date: the chance of
+    being won by then, null where that day is over, missing, or further away than curves reach.
     """
     return warehouse.query(_scores_sql(days))
 
@@ -108,15 +109,42 @@ def _expected_sql(days: Sequence[date]) -> str:
 
 def _scores_sql(days: Sequence[date]) -> str:
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
+    steps = shared_sql("win_curves", "days", "exposures", "book", HAZARDS, by_step=True)
     return f"""{given_days(days)},
 curves as ({curves_of_days(with_reasons=True)}),
+curve_steps as ({steps}),
+day_shares as ({shared_sql("days_within_steps", "days", CALENDAR, CALENDAR_INDEX)}),
 scores as ({scores}),
 deals as (
   select {shared_sql("number_of_key", "deal_key")} as deal_number, deal_key, source_relation, deal_id
   from ledger.dim_deal
-)
-select scores.*, deals.deal_key, deals.source_relation, deals.deal_id, stages.stage
-from scores
-inner join deals on scores.deal_number = deals.deal_number
-left join ledger.dim_stage as stages on scores.stage_key = stages.stage_key
-order by scores.as_of, deals.deal_key"""
+),
+due as (
+  select
+    scores.*,
+    deals.deal_key,
+    deals.source_relation,
+    deals.deal_id,
+    versions.close_date,
+    versions.close_date_asof_quality = 'history' as has_close_date_history
+  from scores
+  inner join deals on scores.deal_number = deals.deal_number
+  inner join ledger.fct_deal_versions as versions
+    on deals.deal_key = versions.deal_key and scores.version_number = versions.version_number
+),
+cell_days as (
+  select distinct as_of, stage_key, time_bin, amount_tier, close_date
+  from due
+  where close_date > as_of
+),
+won_by_then as ({shared_sql("win_by_days", "cell_days", "day_shares", "curve_steps")})
+select due.*, stages.stage, won_by_then.p_win as p_win_by_close_date
+from due
+left join ledger.dim_stage as stages on due.stage_key = stages.stage_key
+left join won_by_then
+  on due.as_of = won_by_then.as_of
+    and due.stage_key = won_by_then.stage_key
+    and due.time_bin = won_by_then.time_bin
+    and due.amount_tier = won_by_then.amount_tier
+    and due.close_date = won_by_then.close_date
+order by due.as_of, due.deal_key"""
