@@ -437,7 +437,8 @@ def _random_deal(
 
 
 def shared_out(deals: list[Deal], seed: int) -> list[Deal]:
-    """The deals with owners (some sell more), of whom one in ten hands over, pipelines, regions and products."""
+    """The deals with owners (some sell more), of whom one in ten hands over, pipelines, regions and
+    products."""
     chance = np.random.default_rng(seed)
     owners = ("ann", "bob", "cem", "dora", "eve", "finn")
     found = []

@@ -127,8 +127,12 @@ class Quantiles:
         )
 
 
-def quantiles_of(scores: Scores, group: Array) -> Quantiles:
-    """Quantiles by group; ranks and the widening for few quarters are those of `conformal_range`."""
+def quantiles_of(scores: Scores, group: Array, is_one_segment: bool = False) -> Quantiles:
+    """Quantiles by group; ranks are those of `conformal_range`, and so is the widening for few outcomes.
+
+    `is_one_segment`: the origins of a quarter share one outcome, so its ranks are those of as many errors as
+    there are quarters: below nine quarters the range reaches from the lowest to the highest.
+    """
     groups = int(group.max()) + 1 if len(group) else 0
     value = scores.score
     order = np.lexsort((value, group))
@@ -136,17 +140,22 @@ def quantiles_of(scores: Scores, group: Array) -> Quantiles:
     n = np.bincount(group, minlength=groups)
     first = np.concatenate([[0], np.cumsum(n)[:-1]]).astype(np.int64) if groups else n
     last = len(value) - 1
-    below = (n + 1) // TAIL_ONE_IN
     quarters = _distinct(group, scores.quarter, groups)
-    few_quarters = 1 + 1 / np.maximum(quarters, 1)
+    below = (n + 1) // TAIL_ONE_IN
+    if is_one_segment:
+        below = np.where(quarters + 1 < TAIL_ONE_IN, 0, below)
+    # Errors of one segment in one quarter are one error; different segments err for the most part apart.
+    last_quarter = int(scores.quarter.max(initial=0))
+    outcomes = _distinct(group, scores.made.segment * (last_quarter + 1) + scores.quarter, groups)
+    few_outcomes = 1 + 1 / np.maximum(outcomes, 1)
 
     def ranked(rank: Array) -> Array:
         return np.where(n > 0, value[np.clip(first + rank, 0, last)], 0.0) if groups else n
 
     return Quantiles(
-        low=ranked(np.maximum(0, below - 1)) * few_quarters,
+        low=ranked(np.maximum(0, below - 1)) * few_outcomes,
         middle=(ranked((n - 1) // 2) + ranked(n // 2)) / 2,
-        high=ranked(np.minimum(n - 1, n - below)) * few_quarters,
+        high=ranked(np.minimum(n - 1, n - below)) * few_outcomes,
         scores=n,
         origins=_distinct(group, scores.origin, groups),
         quarters=quarters,
@@ -184,7 +193,7 @@ def segment_ranges(forecasts: Forecasted, known: Scores) -> SegmentRanges:
     latter fading as evidence grows.
     """
     pooled = quantiles_of(known, known.made.size).at(forecasts.size)
-    own = quantiles_of(known, known.made.segment).at(forecasts.segment)
+    own = quantiles_of(known, known.made.segment, is_one_segment=True).at(forecasts.segment)
     is_own = (own.origins >= CALIBRATED_ORIGINS) & (own.missing <= 0) & (forecasts.wins >= OWN_WINS)
     chosen = Quantiles(
         *(

@@ -67,6 +67,14 @@ def segment_bookings(
     return _as_table(pd.concat(list(_with_ranges(rows, scores))), served, totals, book.through)
 
 
+def completed_segments(facts: SegmentFacts, book: DailyBook, record: TrackRecord) -> Scores:
+    """What segments would have been forecast at the completed origins, and what then came."""
+    divided = SegmentBook(facts)
+    past = _completed(record, set(facts.origins))
+    rows = _forecast_rows(divided, book, _by_day(forecast for forecast, _ in past.values()))
+    return _scores(rows, past, divided, book.quarters)
+
+
 def _completed(record: TrackRecord, origins: set[date]) -> dict[tuple[int, int], tuple[Served, Origin]]:
     """The forecasts served at the origins whose outcome is final, by day and quarter offset."""
     return {

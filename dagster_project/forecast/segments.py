@@ -166,7 +166,8 @@ def apportion(total: int, weights: Array) -> Array:
     """
     if total < 0:
         return -apportion(-total, weights)
-    exact = weights * (total / weights.sum())
+    shares = weights / weights.max()
+    exact = total * (shares / shares.sum())
     pieces = np.floor(exact).astype(np.int64)
     order = np.argsort(-(exact - pieces), kind="stable")
     order = order[weights[order] > 0]
