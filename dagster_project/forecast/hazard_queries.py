@@ -73,7 +73,7 @@ def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
 
 
 def given_days(days: Sequence[date]) -> str:
-    """The start of a query about some days: `days`, `exposures`, `open_deals` by cell, and their `book`."""
+    """The start of a query about some days: `days`, `exposures`, `open_deals`, and their `cells`."""
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")
     return f"with days as ({asked}),\n{_open_book()}"
@@ -84,18 +84,20 @@ def _open_book() -> str:
     return (
         f"exposures as ({exposures}),\n"
         f"open_deals as ({shared_sql('open_deals_on', 'days', SPANS, TIERS, HAZARDS)}),\n"
-        f"book as ({shared_sql('book_of_cells', 'open_deals')})"
+        f"book as ({shared_sql('book_of_cells', 'open_deals')}),\n"
+        f"cells as ({shared_sql('numbered_cells', 'book')})"
     )
 
 
-def curves_of_days(with_reasons: bool = False) -> str:
-    """The win curves of the `book` of `given_days`."""
-    return shared_sql("win_curves", "days", "exposures", "book", HAZARDS, with_reasons=with_reasons)
+def curves_of_days() -> str:
+    """The steps `cell_hazards` and `curves`, the win curves of the cells of `given_days`."""
+    hazards = shared_sql("open_cell_hazards", "cells", HAZARDS)
+    curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards")
+    return f"cell_hazards as ({hazards}),\ncurves as ({curves})"
 
 
 def _expected_sql(days: Sequence[date]) -> str:
     steps = (
-        ("curves", curves_of_days()),
         ("from_open", shared_sql("expected_from_open", "book", "curves", WIN_AMOUNTS)),
         ("arrivals", shared_sql("expected_arrivals", "days", SPANS, CALENDAR)),
         ("from_new", shared_sql("expected_from_new", "days", "exposures", "arrivals", NEW_BUSINESS)),
@@ -104,15 +106,19 @@ def _expected_sql(days: Sequence[date]) -> str:
             shared_sql("expected_bookings", "days", "from_open", "from_new", CALENDAR_INDEX, NEW_BUSINESS),
         ),
     )
-    return given_days(days) + "".join(f",\n{name} as ({sql})" for name, sql in steps)
+    return f"{given_days(days)},\n{curves_of_days()}" + "".join(
+        f",\n{name} as ({sql})" for name, sql in steps
+    )
 
 
 def _scores_sql(days: Sequence[date]) -> str:
+    hazards = shared_sql("open_cell_hazards", "cells", HAZARDS, with_reasons=True)
+    curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards", with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
-    steps = shared_sql("win_curves", "days", "exposures", "book", HAZARDS, by_step=True)
     return f"""{given_days(days)},
-curves as ({curves_of_days(with_reasons=True)}),
-curve_steps as ({steps}),
+cell_hazards as ({hazards}),
+curves as ({curves}),
+curve_steps as ({shared_sql("win_curves", "exposures", "cells", "cell_hazards", by_step=True)}),
 day_shares as ({shared_sql("days_within_steps", "days", CALENDAR, CALENDAR_INDEX)}),
 scores as ({scores}),
 deals as (
@@ -122,18 +128,24 @@ deals as (
 due as (
   select
     scores.*,
+    cells.cell_number,
     deals.deal_key,
     deals.source_relation,
     deals.deal_id,
     versions.close_date,
     versions.close_date_asof_quality = 'history' as has_close_date_history
   from scores
+  inner join cells
+    on scores.as_of = cells.as_of
+      and scores.stage_key = cells.stage_key
+      and scores.time_bin = cells.time_bin
+      and scores.amount_tier = cells.amount_tier
   inner join deals on scores.deal_number = deals.deal_number
   inner join ledger.fct_deal_versions as versions
     on deals.deal_key = versions.deal_key and scores.version_number = versions.version_number
 ),
 cell_days as (
-  select distinct as_of, stage_key, time_bin, amount_tier, close_date
+  select distinct as_of, cell_number, close_date
   from due
   where close_date > as_of
 ),
@@ -142,9 +154,5 @@ select due.*, stages.stage, won_by_then.p_win as p_win_by_close_date
 from due
 left join ledger.dim_stage as stages on due.stage_key = stages.stage_key
 left join won_by_then
-  on due.as_of = won_by_then.as_of
-    and due.stage_key = won_by_then.stage_key
-    and due.time_bin = won_by_then.time_bin
-    and due.amount_tier = won_by_then.amount_tier
-    and due.close_date = won_by_then.close_date
+  on due.cell_number = won_by_then.cell_number and due.close_date = won_by_then.close_date
 order by due.as_of, due.deal_key"""

@@ -90,7 +90,7 @@ def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | No
     if curves == CURVES:
         steps.append(f"{_expected(CURVES)}")
     elif curves:
-        steps += [f"curves as ({curves_of_days()})", _expected("curves")]
+        steps += [curves_of_days(), _expected("curves")]
     else:
         steps.append(_NOTHING_EXPECTED)
     values = (

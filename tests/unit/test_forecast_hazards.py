@@ -238,10 +238,15 @@ def curve_of(hazards: pd.DataFrame, folder: Path, ends: date) -> float:
         "1e0 as win_exposure, 1e0 as plain_exposure"
         for step in range(1, len(hazards) + 1)
     )
-    sql = f"""with days as (select date '{asked}' as as_of, date '2024-12-31' as evidence_on),
-    exposures as ({exposures}),
-    cells as (select date '{asked}' as as_of, 'proposal' as stage_key, 0 as time_bin, 1 as amount_tier),
-    curves as ({shared_sql("win_curves", "days", "exposures", "cells", "hazards.cells")})
+    sql = f"""with exposures as ({exposures}),
+    book as (
+      select
+        date '{asked}' as as_of, date '2024-12-31' as evidence_on,
+        'proposal' as stage_key, 0 as time_bin, 1 as amount_tier
+    ),
+    cells as ({shared_sql("numbered_cells", "book")}),
+    cell_hazards as ({shared_sql("open_cell_hazards", "cells", "hazards.cells")}),
+    curves as ({shared_sql("win_curves", "exposures", "cells", "cell_hazards")})
     select p_win_0 from curves"""
     return float(warehouse.query(sql).iloc[0, 0])
 
@@ -433,7 +438,7 @@ def test_a_deal_slips_unless_the_curve_wins_it_by_its_close_date(tmp_path: Path)
     assert slip["aa3"] == pytest.approx(1 - this_quarter)
     assert slip["aa4"] == pytest.approx(1 - next_quarter)
     assert slip["aa5"] == pytest.approx(1 - ever)
-    # The 43rd to 49th day of the quarter, 13 to 19 May, are its week 7: Thursday, Friday, Monday; then week 8.
+    # 13 to 19 May are week 7 of the quarter (Thursday, Friday, Monday are ahead); then comes week 8.
     week = 3 * index[7] + 2 * index[8]
     assert (1 - slip["aa1"]) / (1 - slip["aa2"]) == pytest.approx(2 * index[7] / week)
     assert slip["aa1"] > slip["aa2"] > slip["aa3"] > slip["aa4"]

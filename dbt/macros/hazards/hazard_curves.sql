@@ -63,11 +63,72 @@ inner join pace on ahead.as_of = pace.as_of
 group by ahead.as_of, steps.step_number, ahead.week_ahead, ahead.quarter_offset
 {%- endmacro %}
 
+{# Numbers for the cells of the open book and for those of their evidence, of which one serves several days: what is
+   joined by them has a row per step, and should be narrow. #}
+{% macro numbered_cells(book) -%}
+select
+  book.*,
+  row_number() over (order by book.as_of, book.stage_key, book.time_bin, book.amount_tier) as cell_number,
+  dense_rank() over (order by book.evidence_on, book.stage_key, book.time_bin, book.amount_tier) as evidence_number
+from {{ book }} as book
+{%- endmacro %}
+
+{# The hazards of every step for the evidence of the open book, each from the finest cell that there is; for reasons
+   those of the coarser cells too. cells: numbered_cells. #}
+{% macro open_cell_hazards(cells, hazards, with_reasons=false) -%}
+with evidence as (
+  select distinct
+    evidence_number,
+    evidence_on,
+    stage_key,
+    time_bin,
+    amount_tier
+  from {{ cells }}
+)
+
+select
+  evidence.evidence_number,
+  overall.step_number,
+  {%- if with_reasons %}
+  overall.win_hazard as win_overall,
+  overall.loss_hazard as loss_overall,
+  coalesce(of_stage.win_hazard, overall.win_hazard) as win_stage,
+  coalesce(of_stage.loss_hazard, overall.loss_hazard) as loss_stage,
+  coalesce(of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_time,
+  coalesce(of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_time,
+  {%- endif %}
+  coalesce(of_tier.win_hazard, of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_tier,
+  coalesce(of_tier.loss_hazard, of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_tier
+from evidence
+inner join {{ hazards }} as overall
+  on evidence.evidence_on = overall.evidence_on
+    and overall.cell_level = 'overall'
+left join {{ hazards }} as of_stage
+  on overall.evidence_on = of_stage.evidence_on
+    and overall.step_number = of_stage.step_number
+    and evidence.stage_key = of_stage.stage_key
+    and of_stage.cell_level = 'stage'
+left join {{ hazards }} as of_time
+  on overall.evidence_on = of_time.evidence_on
+    and overall.step_number = of_time.step_number
+    and evidence.stage_key = of_time.stage_key
+    and evidence.time_bin = of_time.time_bin
+    and of_time.cell_level = 'time'
+left join {{ hazards }} as of_tier
+  on overall.evidence_on = of_tier.evidence_on
+    and overall.step_number = of_tier.step_number
+    and evidence.stage_key = of_tier.stage_key
+    and evidence.time_bin = of_tier.time_bin
+    and evidence.amount_tier = of_tier.amount_tier
+    and of_tier.cell_level = 'tier'
+{%- endmacro %}
+
 {# Cumulative incidence of winning (Aalen and Johansen: losing competes) for cells of the open book; the product of
    what stays open is exp(sum(ln)). One row per day and cell: p_<series>_<offset> = P(won by the end of that quarter),
-   p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the calendar.
-   With by_step one row per day, cell, step and quarter instead: won_win = P(won in it), won_before = P(won before it). #}
-{% macro win_curves(days, exposures, cells, hazards, with_reasons=false, by_step=false) -%}
+   p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the
+   calendar. cells: numbered_cells; hazards: open_cell_hazards, with reasons where they are asked for. With by_step one
+   row per cell_number, step and quarter instead: won_win = P(won in it), won_before = P(won before it). #}
+{% macro win_curves(exposures, cells, hazards, with_reasons=false, by_step=false) -%}
 {%- set series = ['win'] + (['overall', 'stage', 'time', 'tier'] if with_reasons else []) %}
 with exposed as (
   select
@@ -82,47 +143,16 @@ with exposed as (
 
 chained as (
   select
-    cells.as_of,
-    cells.stage_key,
-    cells.time_bin,
-    cells.amount_tier,
-    exposed.step_number,
+    cells.cell_number,
     exposed.quarter_offset,
     exposed.win_exposure,
     exposed.plain_exposure,
-    overall.win_hazard as win_overall,
-    overall.loss_hazard as loss_overall,
-    coalesce(of_stage.win_hazard, overall.win_hazard) as win_stage,
-    coalesce(of_stage.loss_hazard, overall.loss_hazard) as loss_stage,
-    coalesce(of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_time,
-    coalesce(of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_time,
-    coalesce(of_tier.win_hazard, of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_tier,
-    coalesce(of_tier.loss_hazard, of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_tier
+    hazards.*
   from {{ cells }} as cells
-  inner join {{ days }} as days on cells.as_of = days.as_of
   inner join exposed on cells.as_of = exposed.as_of
-  inner join {{ hazards }} as overall
-    on days.evidence_on = overall.evidence_on
-      and exposed.step_number = overall.step_number
-      and overall.cell_level = 'overall'
-  left join {{ hazards }} as of_stage
-    on days.evidence_on = of_stage.evidence_on
-      and exposed.step_number = of_stage.step_number
-      and cells.stage_key = of_stage.stage_key
-      and of_stage.cell_level = 'stage'
-  left join {{ hazards }} as of_time
-    on days.evidence_on = of_time.evidence_on
-      and exposed.step_number = of_time.step_number
-      and cells.stage_key = of_time.stage_key
-      and cells.time_bin = of_time.time_bin
-      and of_time.cell_level = 'time'
-  left join {{ hazards }} as of_tier
-    on days.evidence_on = of_tier.evidence_on
-      and exposed.step_number = of_tier.step_number
-      and cells.stage_key = of_tier.stage_key
-      and cells.time_bin = of_tier.time_bin
-      and cells.amount_tier = of_tier.amount_tier
-      and of_tier.cell_level = 'tier'
+  inner join {{ hazards }} as hazards
+    on cells.evidence_number = hazards.evidence_number
+      and exposed.step_number = hazards.step_number
 ),
 
 -- a step's chances: never more than all of what is open
@@ -140,10 +170,7 @@ chances as (
 
 won as (
   select
-    as_of,
-    stage_key,
-    time_bin,
-    amount_tier,
+    cell_number,
     step_number,
     quarter_offset
     {%- for level in series %},
@@ -151,43 +178,55 @@ won as (
     {%- endfor %}
   from chances
   window before as (
-    partition by as_of, stage_key, time_bin, amount_tier
+    partition by cell_number
     order by step_number, quarter_offset
     rows between unbounded preceding and 1 preceding
   )
 )
+{%- if by_step %}
 
-{% if by_step -%}
 select
-  as_of,
-  stage_key,
-  time_bin,
-  amount_tier,
+  cell_number,
   step_number,
   quarter_offset,
   won_win,
   coalesce(sum(won_win) over before, 0e0) as won_before
 from won
 window before as (
-  partition by as_of, stage_key, time_bin, amount_tier
+  partition by cell_number
   order by step_number, quarter_offset
   rows between unbounded preceding and 1 preceding
 )
-{%- else -%}
+{%- else %},
+
+by_cell as (
+  select
+    cell_number
+    {%- for level in series %}
+    {%- for offset in range(5) %},
+    sum(case when quarter_offset <= {{ offset }} then won_{{ level }} else 0e0 end) as p_{{ level }}_{{ offset }}
+    {%- endfor %},
+    sum(won_{{ level }}) as p_{{ level }}_ever
+    {%- endfor %},
+    sum(case when step_number = 1 then won_win else 0e0 end) as p_win_week
+  from won
+  group by cell_number
+)
+
 select
-  as_of,
-  stage_key,
-  time_bin,
-  amount_tier
+  cells.as_of,
+  cells.stage_key,
+  cells.time_bin,
+  cells.amount_tier
   {%- for level in series %}
   {%- for offset in range(5) %},
-  sum(case when quarter_offset <= {{ offset }} then won_{{ level }} else 0e0 end) as p_{{ level }}_{{ offset }}
+  by_cell.p_{{ level }}_{{ offset }}
   {%- endfor %},
-  sum(won_{{ level }}) as p_{{ level }}_ever
+  by_cell.p_{{ level }}_ever
   {%- endfor %},
-  sum(case when step_number = 1 then won_win else 0e0 end) as p_win_week
-from won
-group by as_of, stage_key, time_bin, amount_tier
+  by_cell.p_win_week
+from {{ cells }} as cells
+inner join by_cell on cells.cell_number = by_cell.cell_number
 {%- endif %}
 {%- endmacro %}
 
@@ -226,13 +265,11 @@ select
 from placed
 {%- endmacro %}
 
-{# Chance of each cell of being won by a day: day_shares are days_within_steps, curve_steps win_curves by step. #}
+{# Chance of each cell of being won by a day: day_shares are days_within_steps, curve_steps
+   win_curves by step; cell_days: as_of, cell_number, close_date. #}
 {% macro win_by_days(cell_days, day_shares, curve_steps) -%}
 select
-  cell_days.as_of,
-  cell_days.stage_key,
-  cell_days.time_bin,
-  cell_days.amount_tier,
+  cell_days.cell_number,
   cell_days.close_date,
   curve_steps.won_before + curve_steps.won_win * day_shares.share_of_step as p_win
 from {{ cell_days }} as cell_days
@@ -240,10 +277,7 @@ inner join {{ day_shares }} as day_shares
   on cell_days.as_of = day_shares.as_of
     and cell_days.close_date = day_shares.date_day
 inner join {{ curve_steps }} as curve_steps
-  on cell_days.as_of = curve_steps.as_of
-    and cell_days.stage_key = curve_steps.stage_key
-    and cell_days.time_bin = curve_steps.time_bin
-    and cell_days.amount_tier = curve_steps.amount_tier
+  on cell_days.cell_number = curve_steps.cell_number
     and day_shares.step_number = curve_steps.step_number
     and day_shares.quarter_offset = curve_steps.quarter_offset
 {%- endmacro %}
