@@ -21,12 +21,16 @@ from dagster_project.forecast.hazard_queries import (
     given_days,
 )
 from dagster_project.forecast.ledger_queries import won_spans_sql
+from dagster_project.forecast.segment_labels import (
+    by_segment,
+    labelled,
+    number_of_deal,
+    owners_on,
+    places,
+    products,
+)
 from dagster_project.forecast.shared_sql import shared_sql
 from dagster_project.warehouse import Warehouse
-
-OWNER, TEAM, REGION, PIPELINE, PRODUCT = "owner", "team", "region", "pipeline", "product"
-SEGMENT_TYPES = (OWNER, TEAM, REGION, PIPELINE, PRODUCT)
-"""Owners come with their team; the team is the sum of its owners, and the others stand for themselves."""
 
 NEEDED_TABLES = (
     "staging.stg_runs",
@@ -82,9 +86,9 @@ def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | No
         return pd.DataFrame(columns=["as_of", "quarter_number", *SEGMENT_COLUMNS, *OPEN_MEASURES])
     steps = [
         given_days(days) if curves else f"with days as ({_days_asked(days)})",
-        _owners_on(),
-        _places(),
-        _products(),
+        owners_on(),
+        places(),
+        products(),
         _open_versions(curves is not None),
     ]
     if curves == CURVES:
@@ -108,8 +112,8 @@ def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | No
     on deals_open.as_of = expected.as_of and deals_open.deal_number = expected.deal_number
 )"""
     )
-    steps.append(_labelled(OPEN_MEASURES))
-    return warehouse.query(",\n".join(steps) + _by_segment(OPEN_MEASURES, counts=("deals", "unpriced")))
+    steps.append(labelled(OPEN_MEASURES))
+    return warehouse.query(",\n".join(steps) + by_segment(OPEN_MEASURES, counts=("deals", "unpriced")))
 
 
 def booked_by_segment(
@@ -139,14 +143,14 @@ def booked_by_segment(
     steps = [
         won_spans_sql(dates_won),
         f"days as (\n  {days}\n)",
-        _owners_on(),
-        _places(),
-        _products(),
+        owners_on(),
+        places(),
+        products(),
         f"""booked as (
   select
     days.as_of,
     days.quarter_number,
-    {_deal("won_spans")} as deal_hash,
+    {number_of_deal("won_spans")} as deal_hash,
     won_spans.credit_owner_key as owner_key,
     won_spans.pipeline_key,
     won_spans.thousandths,
@@ -162,21 +166,16 @@ def booked_by_segment(
         f"""measured as (
   select as_of, quarter_number, deal_hash, owner_key, pipeline_key, {measures} from booked
 )""",
-        _labelled(BOOKED_MEASURES),
+        labelled(BOOKED_MEASURES),
     ]
     return warehouse.query(
         ",\n".join(steps)
-        + _by_segment(
+        + by_segment(
             BOOKED_MEASURES,
             counts=("booked_without_amount", "year_deals", "year_priced"),
             doubles=("year_squares",),
         )
     )
-
-
-def _deal(relation: str) -> str:
-    """A number for a deal inside of one query: joins on it cost less than on keys."""
-    return shared_sql("row_hash", [f"{relation}.deal_key"])
 
 
 def _years_start() -> str:
@@ -188,95 +187,13 @@ def _days_asked(days: Sequence[date]) -> str:
     return shared_sql("days_asked", "ledger.dim_date", f"asked.date_day in ({listed})")
 
 
-def _owners_on() -> str:
-    """Owners as a nightly run of each day had been told of them; on the newest day, all that is known."""
-    none = shared_sql("none_key")
-    return f"""told_until as (
-  select
-    asked.as_of,
-    case
-      when asked.as_of >= context.as_of then timestamp '9999-12-31 00:00:00'
-      else coalesce(min(runs.landed_through), timestamp '9999-12-31 00:00:00')
-    end as told_at
-  from (select distinct as_of from days) as asked
-  cross join staging.stg_run_context as context
-  left join staging.stg_runs as runs on runs.run_kind = 'nightly' and runs.as_of >= asked.as_of
-  group by asked.as_of, context.as_of
-),
-
-owners_on as (
-  select
-    told_until.as_of,
-    owners.owner_key,
-    owners.owner,
-    owners.team,
-    owners.region,
-    case
-      when owners.owner_key = {none} then false
-      when owners.ended_on is not null then owners.ended_on <= told_until.as_of
-      else not owners.is_active
-    end as has_left
-  from told_until
-  inner join ledger.dim_owner_history as owners
-    on owners.valid_from_at <= told_until.told_at
-      and (owners.valid_to_at is null or owners.valid_to_at > told_until.told_at)
-)"""
-
-
-def _places() -> str:
-    return f"""places as (
-  select
-    {_deal("deals")} as deal_hash,
-    deals.region as deal_region,
-    accounts.region as account_region
-  from ledger.int_deals as deals
-  left join ledger.dim_account as accounts
-    on deals.source_relation = accounts.source_relation and deals.account_id = accounts.account_id
-  where coalesce(deals.region, accounts.region) is not null
-)"""
-
-
-def _products() -> str:
-    """Where the pieces of a deal begin and end on a line as long as its amount: so they add up to it.
-
-    Most deals have one product: no line is drawn for them.
-    """
-    return f"""pieces as (
-  select {_deal("deals")} as deal_hash, deals.segment, deals.is_counted, deals.amount_base
-  from ledger.int_deal_segments as deals
-  where deals.segment_type = 'product'
-),
-
-shared_deals as (
-  select deal_hash from pieces group by deal_hash having count(*) > 1
-),
-
-products as (
-  select
-    pieces.deal_hash,
-    pieces.segment,
-    pieces.is_counted,
-    cast(sum(pieces.amount_base) over line_of_deal - pieces.amount_base as double) as piece_from,
-    cast(sum(pieces.amount_base) over line_of_deal as double) as piece_to,
-    cast(sum(pieces.amount_base) over (partition by pieces.deal_hash) as double) as whole
-  from pieces
-  inner join shared_deals on pieces.deal_hash = shared_deals.deal_hash
-  window line_of_deal as (partition by pieces.deal_hash order by pieces.segment rows unbounded preceding)
-  union all
-  select pieces.deal_hash, pieces.segment, pieces.is_counted, null, null, null
-  from pieces
-  left join shared_deals on pieces.deal_hash = shared_deals.deal_hash
-  where shared_deals.deal_hash is null
-)"""
-
-
 def _open_versions(is_numbered: bool) -> str:
     number = shared_sql("number_of_key", "versions.deal_key") if is_numbered else "cast(null as bigint)"
     return f"""deals_open as (
   select
     days.as_of,
     days.quarter_number,
-    {_deal("versions")} as deal_hash,
+    {number_of_deal("versions")} as deal_hash,
     {number} as deal_number,
     versions.owner_key,
     versions.pipeline_key,
@@ -344,95 +261,3 @@ _NOTHING_EXPECTED = f"""expected as (
   from deals_open
   where 1 = 0
 )"""
-
-
-def _labelled(measures: Sequence[str]) -> str:
-    """Deals that are alike as one row each, with the names of what they belong to."""
-    region = shared_sql(
-        "region_of",
-        "context.segments_region_from",
-        "alike.deal_region",
-        "owners_on.region",
-        "alike.account_region",
-    )
-    key = ("as_of", "quarter_number", "owner_key", "pipeline_key", "deal_region", "account_region")
-    keys = ", ".join(key)
-    return f"""alike as (
-  select
-    {keys},
-    {", ".join(f"sum({measure}) as {measure}" for measure in measures)}
-  from measured
-  left join places on measured.deal_hash = places.deal_hash
-  group by {keys}
-),
-
-labelled as (
-  select
-    alike.*,
-    owners_on.owner,
-    owners_on.team,
-    owners_on.has_left,
-    coalesce(pipelines.pipeline, '(none)') as pipeline,
-    coalesce({region}, '(none)') as region
-  from alike
-  cross join staging.stg_run_context as context
-  left join owners_on on alike.as_of = owners_on.as_of and alike.owner_key = owners_on.owner_key
-  left join ledger.dim_pipeline as pipelines on alike.pipeline_key = pipelines.pipeline_key
-)"""
-
-
-def _by_segment(
-    measures: Sequence[str],
-    counts: Sequence[str],
-    doubles: Sequence[str] = (),
-) -> str:
-    """Sums of `measures` by owner, region, pipeline and product.
-
-    Of the products of a deal its own one takes `counts`; the others are shared as its amount is.
-    """
-    keys = "as_of, quarter_number"
-
-    def sums(values: dict[str, str]) -> str:
-        return ", ".join(
-            f"cast(sum({value}) as {'double' if name in doubles else 'bigint'}) as {name}"
-            for name, value in values.items()
-        )
-
-    plain = sums({name: name for name in measures})
-    whole = {*counts, *doubles}
-    counted = "case when coalesce(products.is_counted, true) then measured.{} else 0 end"
-    pieces = sums(
-        {name: counted.format(name) if name in whole else _piece(f"measured.{name}") for name in measures}
-    )
-    parts = [
-        f"""select {keys}, '{OWNER}' as segment_type, owner_key as unit, coalesce(owner, '(none)') as segment,
-  coalesce(team, '(none)') as team, coalesce(has_left, false) as has_left, {plain}
-from labelled
-group by {keys}, owner_key, owner, team, has_left"""
-    ]
-    parts += [
-        f"""select {keys}, '{kind}' as segment_type, {kind} as unit, {kind} as segment,
-  '(none)' as team, false as has_left, {plain}
-from labelled
-group by {keys}, {kind}"""
-        for kind in (REGION, PIPELINE)
-    ]
-    product = "coalesce(products.segment, '(none)')"
-    parts.append(
-        f"""select {keys}, '{PRODUCT}' as segment_type, {product} as unit, {product} as segment,
-  '(none)' as team, false as has_left, {pieces}
-from measured
-left join products on measured.deal_hash = products.deal_hash
-group by {keys}, {product}"""
-    )
-    return "\n" + "\nunion all\n".join(parts) + f"\norder by {keys}, segment_type, unit"
-
-
-def _piece(value: str) -> str:
-    """The product's piece of a deal's value, in whole thousandths; all of it where the deal has no amount."""
-    return (
-        f"case when products.whole is null or products.whole = 0 "
-        f"then case when coalesce(products.is_counted, true) then {value} else 0 end "
-        f"else round({value} * products.piece_to / products.whole) "
-        f"- round({value} * products.piece_from / products.whole) end"
-    )

@@ -15,12 +15,8 @@ from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
 from dagster_project.forecast.segment_evidence import HISTORY_QUARTERS, SegmentFacts
-from dagster_project.forecast.segment_queries import (
-    PRODUCT,
-    QUARTERS_AHEAD,
-    REGION,
-    SEGMENT_TYPES,
-)
+from dagster_project.forecast.segment_labels import PRODUCT, REGION, SEGMENT_TYPES
+from dagster_project.forecast.segment_queries import QUARTERS_AHEAD
 from dagster_project.forecast.segment_ranges import Forecasted, Scores, held_of, segment_ranges
 from dagster_project.forecast.segments import SegmentBook, Whole, money_or
 

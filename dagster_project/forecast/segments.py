@@ -16,14 +16,8 @@ from datetime import date
 import numpy as np
 
 from dagster_project.forecast.segment_evidence import SegmentFacts
-from dagster_project.forecast.segment_queries import (
-    BOOKED_MEASURES,
-    OPEN_MEASURES,
-    OWNER,
-    QUARTERS_AHEAD,
-    SEGMENT_TYPES,
-    TEAM,
-)
+from dagster_project.forecast.segment_labels import OWNER, SEGMENT_TYPES, TEAM
+from dagster_project.forecast.segment_queries import BOOKED_MEASURES, OPEN_MEASURES, QUARTERS_AHEAD
 
 Array = np.ndarray
 
