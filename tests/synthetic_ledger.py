@@ -44,6 +44,7 @@ class Deal:
     moves: tuple[Move, ...]
     region: str | None = None
     products: tuple[tuple[str, float], ...] = ()
+    source: str = "crm"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
             at = datetime.combine(move.day, time(9)) + timedelta(minutes=place)
             facts = {
                 "deal_key": deal.key,
+                "source_relation": deal.source,
                 "amount_native": move.amount,
                 "currency": move.currency,
                 "amount_base": move.amount if move.currency == "EUR" else None,
@@ -180,8 +182,9 @@ def write_ledger(
     stages = pd.DataFrame(
         {"stage_key": list(chances), "stage": list(chances), "probability": list(chances.values())}
     )
-    deals = tables.versions[["deal_key"]].drop_duplicates().assign(source_relation="crm")
+    deals = tables.versions[["deal_key", "source_relation"]].drop_duplicates()
     deals["deal_id"] = deals["deal_key"]
+    deals["deal_name"] = "Deal " + deals["deal_key"]
     rates = pd.DataFrame(
         [
             ("EUR", 1.0, date(1900, 1, 1), date(9999, 12, 31)),
@@ -224,7 +227,7 @@ def write_ledger(
         ("ledger.dim_owner_history", told, OWNER_COLUMNS),
         ("ledger.dim_pipeline", pipelines.assign(pipeline=pipelines["pipeline_key"]), PIPELINE_COLUMNS),
         ("ledger.dim_account", pd.DataFrame(columns=list(ACCOUNT_COLUMNS)), ACCOUNT_COLUMNS),
-        ("ledger.int_deals", records, DEAL_COLUMNS),
+        ("ledger.int_deals", records, RECORD_COLUMNS),
         ("ledger.int_deal_segments", pd.DataFrame(parts, columns=list(SEGMENT_COLUMNS)), SEGMENT_COLUMNS),
         (
             "staging.stg_runs",
@@ -236,7 +239,7 @@ def write_ledger(
         ("ledger.dim_date", days, DATE_COLUMNS),
         ("ledger.int_fx_rates", rates, RATE_COLUMNS),
         ("ledger.dim_stage", stages, {"stage_key": "string", "stage": "string", "probability": "double"}),
-        ("ledger.dim_deal", deals, {"deal_key": "string", "source_relation": "string", "deal_id": "string"}),
+        ("ledger.dim_deal", deals, DEAL_COLUMNS),
         ("ledger.int_stage_visits", visits, VISIT_COLUMNS),
         ("staging.stg_run_context", context, CONTEXT_COLUMNS),
     )
@@ -273,6 +276,7 @@ def _told_owners(tables: LedgerTables, owners: Sequence[Owner]) -> pd.DataFrame:
 
 VERSION_COLUMNS = {
     "deal_key": "string",
+    "source_relation": "string",
     "version_number": "int",
     "valid_from_at": "timestamp",
     "valid_to_at": "timestamp",
@@ -349,7 +353,7 @@ PIPELINE_COLUMNS = {"pipeline_key": "string", "pipeline": "string"}
 ACCOUNT_COLUMNS = {"source_relation": "string", "account_id": "string", "region": "string"}
 RUN_COLUMNS = {"run_kind": "string", "as_of": "date", "landed_through": "timestamp"}
 
-DEAL_COLUMNS = {
+RECORD_COLUMNS = {
     "deal_key": "string",
     "source_relation": "string",
     "account_id": "string",
@@ -363,6 +367,8 @@ SEGMENT_COLUMNS = {
     "amount_base": "decimal(20,3)",
     "is_counted": "boolean",
 }
+
+DEAL_COLUMNS = dict.fromkeys(("deal_key", "source_relation", "deal_id", "deal_name"), "string")
 
 VISIT_COLUMNS = {
     "deal_key": "string",

@@ -128,7 +128,7 @@ class Quantiles:
 
 
 def quantiles_of(scores: Scores, group: Array, is_one_segment: bool = False) -> Quantiles:
-    """Quantiles by group; ranks are those of `conformal_range`, and so is the widening for few outcomes.
+    """Quantiles by group; the k-th of n from either end, k = (n + 1) / 10, widened for few outcomes.
 
     `is_one_segment`: the origins of a quarter share one outcome, so its ranks are those of as many errors as
     there are quarters: below nine quarters the range reaches from the lowest to the highest.

@@ -13,7 +13,6 @@ from dagster_project.forecast.backtest import build_track_record
 from dagster_project.forecast.daily_book import build_daily_book
 from dagster_project.forecast.evidence import read_evidence
 from dagster_project.forecast.forecaster import make_forecasts
-from dagster_project.forecast.intervals import conformal_range
 from dagster_project.forecast.segment_evidence import SegmentFacts
 from dagster_project.forecast.segment_queries import booked_by_segment, open_by_segment
 from dagster_project.forecast.segment_ranges import (
@@ -212,16 +211,19 @@ def scores(errors: list[float], quarters: list[int], expected: float = 100.0) ->
     return Scores(made, np.array(quarters), np.array(quarters), origin, origin + 1, actual)
 
 
-def test_the_quantiles_of_a_group_are_those_of_the_range_of_the_whole() -> None:
-    chance = np.random.default_rng(5)
-    errors = chance.normal(0.1, 0.6, 24)
-    past = scores(errors.tolist(), [place // 4 for place in range(24)])
+def test_the_quantiles_of_a_group_are_ranks_widened_for_few_outcomes() -> None:
+    errors = [place / 10 for place in range(-12, 12)]
+    past = scores(errors, [place // 4 for place in range(24)])
     found = quantiles_of(past, np.zeros(24, dtype=int))
-    spread = conformal_range(errors, 6, 0.0, 1e6, 1.0)
-    assert 1e6 * (1 + found.low[0]) == pytest.approx(spread.p10)
-    assert 1e6 * (1 + found.middle[0]) == pytest.approx(spread.p50)
-    assert 1e6 * (1 + found.high[0]) == pytest.approx(spread.p90)
+    # 24 errors: the second from below and from above, one in ten of 25; six outcomes: × 7/6
+    assert found.low[0] == pytest.approx(-1.1 * 7 / 6)
+    assert found.middle[0] == pytest.approx(-0.05)
+    assert found.high[0] == pytest.approx(1.0 * 7 / 6)
     assert (found.scores[0], found.origins[0], found.quarters[0]) == (24, 24, 6)
+    # Of one segment these are six errors that say something: from the lowest to the highest.
+    own = quantiles_of(past, np.zeros(24, dtype=int), is_one_segment=True)
+    assert own.low[0] == pytest.approx(-1.2 * 7 / 6)
+    assert own.high[0] == pytest.approx(1.1 * 7 / 6)
 
 
 def test_a_segment_takes_its_own_errors_only_with_thirty_wins() -> None:
