@@ -15,6 +15,8 @@ from dagster_project.extract.landing import Landing
 from dagster_project.forecast.assets import build_forecast_assets
 from dagster_project.forecast.review_assets import build_review_assets
 from dagster_project.forecast.review_tables import REVIEW_NAMES
+from dagster_project.forecast.scenario_assets import build_scenario_assets
+from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
 from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import build_publish_assets
 from dagster_project.settings import Settings, load_settings
@@ -37,9 +39,10 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     forecast = [
         *build_forecast_assets(settings, partitions, api_keys(settings)),
         *build_review_assets(settings, partitions, api_keys(settings)),
+        *build_scenario_assets(settings, partitions, api_keys(settings)),
     ]
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES))
+    publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES))
 
     jobs = build_jobs(settings, partitions)
     schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
