@@ -6,6 +6,7 @@ the plain way. `cut_at` makes the ledger as it would have been built at the end 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -31,15 +32,31 @@ class Move:
     is_deleted: bool = False
     currency: str = "EUR"
     excluded_by: str | None = None
+    owner: str = "ann"
+    pipeline: str = "sales"
 
 
 @dataclass(frozen=True)
 class Deal:
-    """A deal with its moves in order."""
+    """A deal with its moves in order; products: (product, share of the amount), its own one first."""
 
     key: str
     moves: tuple[Move, ...]
+    region: str | None = None
+    products: tuple[tuple[str, float], ...] = ()
     source: str = "crm"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What was told of an owner at an instant; it holds until the next."""
+
+    key: str
+    team: str = "north"
+    told_at: datetime = datetime(1900, 1, 1)
+    ended_on: date | None = None
+    region: str | None = None
+    is_active: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,7 @@ class LedgerTables:
     versions: pd.DataFrame
     transitions: pd.DataFrame
     as_of: date
+    deals: tuple[Deal, ...] = ()
 
 
 def won_deal(
@@ -71,7 +89,10 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
     for deal in deals:
         previous: Move | None = None
         number = 0
+        closer = ""
         for place, move in enumerate(deal.moves):
+            is_kept = previous is not None and previous.status == move.status != "open"
+            closer = closer if is_kept and not move.is_deleted else move.owner
             after = deal.moves[place + 1] if place + 1 < len(deal.moves) else None
             at = datetime.combine(move.day, time(9)) + timedelta(minutes=place)
             facts = {
@@ -94,6 +115,9 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                     "valid_from_date": move.day,
                     "valid_to_date": after.day if after else None,
                     "stage_key": move.stage,
+                    "owner_key": move.owner,
+                    "credit_owner_key": closer,
+                    "pipeline_key": move.pipeline,
                     "status": move.status,
                     "is_deleted": move.is_deleted,
                     "merged_into_deal_id": None,
@@ -115,7 +139,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                     }
                 )
             previous = move
-    return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of)
+    return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of, tuple(deals))
 
 
 def cut_at(tables: LedgerTables, day: date) -> LedgerTables:
@@ -136,8 +160,15 @@ def write_ledger(
     run_id: str = "built-by-nightly",
     run_kind: str = "nightly",
     probability: dict[str, float | None] | None = None,
+    owners: Sequence[Owner] = (),
+    nights: Sequence[tuple[date, datetime]] = (),
+    region_from: str | None = None,
 ) -> Warehouse:
-    """Write the tables into a warehouse file as the ledger has them, with a calendar of calendar quarters."""
+    """Write the tables into a warehouse file as the ledger has them, with a calendar of calendar quarters.
+
+    `owners`: those that deals name and are not told of have team north. `nights`: as-of day of each nightly
+    run and the instant up to which it had read.
+    """
     warehouse = Warehouse(path)
     days = pd.DataFrame({"date_day": pd.date_range(*calendar, freq="D")})
     days["quarter_index"] = days["date_day"].dt.year * 4 + days["date_day"].dt.quarter
@@ -173,14 +204,37 @@ def write_ledger(
                 "dates_won": dates_won,
                 "definition_version": "default",
                 "week_start": 1,
+                "segments_region_from": region_from,
             }
         ]
     )
     visits = tables.versions[["deal_key", "stage_key"]].assign(
         entered_on=tables.versions["valid_from_date"], is_entry_unknown=False
     )
+    told = _told_owners(tables, owners)
+    parts = [
+        (deal.key, "product", product, 1000 * share, place == 0)
+        for deal in tables.deals
+        for place, (product, share) in enumerate(deal.products)
+    ]
+    versions = tables.versions.reindex(columns=list(VERSION_COLUMNS))
+    for column, default in (("owner_key", "ann"), ("credit_owner_key", "ann"), ("pipeline_key", "sales")):
+        versions[column] = versions[column].fillna(default)
+    pipelines = versions[["pipeline_key"]].drop_duplicates()
+    regions = {deal.key: deal.region for deal in tables.deals}
+    records = deals.assign(account_id=None, region=[regions.get(key) for key in deals["deal_key"]])
     written = (
-        ("ledger.fct_deal_versions", tables.versions, VERSION_COLUMNS),
+        ("ledger.dim_owner_history", told, OWNER_COLUMNS),
+        ("ledger.dim_pipeline", pipelines.assign(pipeline=pipelines["pipeline_key"]), PIPELINE_COLUMNS),
+        ("ledger.dim_account", pd.DataFrame(columns=list(ACCOUNT_COLUMNS)), ACCOUNT_COLUMNS),
+        ("ledger.int_deals", records, RECORD_COLUMNS),
+        ("ledger.int_deal_segments", pd.DataFrame(parts, columns=list(SEGMENT_COLUMNS)), SEGMENT_COLUMNS),
+        (
+            "staging.stg_runs",
+            pd.DataFrame([("nightly", *night) for night in nights], columns=list(RUN_COLUMNS)),
+            RUN_COLUMNS,
+        ),
+        ("ledger.fct_deal_versions", versions, VERSION_COLUMNS),
         ("ledger.fct_stage_transitions", tables.transitions, TRANSITION_COLUMNS),
         ("ledger.dim_date", days, DATE_COLUMNS),
         ("ledger.int_fx_rates", rates, RATE_COLUMNS),
@@ -196,6 +250,28 @@ def write_ledger(
             casts = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in columns.items())
             connection.execute(f"create or replace table {name} as select {casts} from incoming")
     return warehouse
+
+
+def _told_owners(tables: LedgerTables, owners: Sequence[Owner]) -> pd.DataFrame:
+    """What was told of each owner, with the instants between which it held; the name is the key."""
+    named = set(tables.versions["owner_key"].dropna()) if "owner_key" in tables.versions else {"ann"}
+    told = [*owners, *(Owner(key) for key in sorted(named - {owner.key for owner in owners}))]
+    rows = pd.DataFrame(
+        [
+            {
+                "owner_key": owner.key,
+                "valid_from_at": owner.told_at,
+                "owner": owner.key,
+                "team": owner.team,
+                "region": owner.region,
+                "ended_on": owner.ended_on,
+                "is_active": owner.is_active,
+            }
+            for owner in sorted(told, key=lambda owner: (owner.key, owner.told_at))
+        ]
+    )
+    rows["valid_to_at"] = rows.groupby("owner_key")["valid_from_at"].shift(-1)
+    return rows
 
 
 VERSION_COLUMNS = {
@@ -218,6 +294,9 @@ VERSION_COLUMNS = {
     "amount_asof_quality": "string",
     "close_date_asof_quality": "string",
     "excluded_by": "string",
+    "owner_key": "string",
+    "credit_owner_key": "string",
+    "pipeline_key": "string",
 }
 
 TRANSITION_COLUMNS = {
@@ -256,6 +335,37 @@ CONTEXT_COLUMNS = {
     "dates_won": "string",
     "definition_version": "string",
     "week_start": "int",
+    "segments_region_from": "string",
+}
+
+OWNER_COLUMNS = {
+    "owner_key": "string",
+    "valid_from_at": "timestamp",
+    "valid_to_at": "timestamp",
+    "owner": "string",
+    "team": "string",
+    "region": "string",
+    "ended_on": "date",
+    "is_active": "boolean",
+}
+
+PIPELINE_COLUMNS = {"pipeline_key": "string", "pipeline": "string"}
+ACCOUNT_COLUMNS = {"source_relation": "string", "account_id": "string", "region": "string"}
+RUN_COLUMNS = {"run_kind": "string", "as_of": "date", "landed_through": "timestamp"}
+
+RECORD_COLUMNS = {
+    "deal_key": "string",
+    "source_relation": "string",
+    "account_id": "string",
+    "region": "string",
+}
+
+SEGMENT_COLUMNS = {
+    "deal_key": "string",
+    "segment_type": "string",
+    "segment": "string",
+    "amount_base": "decimal(20,3)",
+    "is_counted": "boolean",
 }
 
 DEAL_COLUMNS = dict.fromkeys(("deal_key", "source_relation", "deal_id", "deal_name"), "string")
@@ -330,6 +440,26 @@ def _random_deal(
     else:
         moves.append(Move(closed, "lost", "lost", 0.0, closed))
     return Deal(key, _up_to(moves, last))
+
+
+def shared_out(deals: list[Deal], seed: int) -> list[Deal]:
+    """The deals with owners (some sell more), of whom one in ten hands over, pipelines, regions and
+    products."""
+    chance = np.random.default_rng(seed)
+    owners = ("ann", "bob", "cem", "dora", "eve", "finn")
+    found = []
+    for deal in deals:
+        first, second = chance.choice(owners, 2, p=(0.35, 0.25, 0.15, 0.1, 0.1, 0.05))
+        handed_over = int(chance.integers(1, 4)) if chance.random() < 0.1 else len(deal.moves)
+        pipeline = "partner" if chance.random() < 0.3 else "sales"
+        moves = tuple(
+            replace(move, owner=str(second if place >= handed_over else first), pipeline=pipeline)
+            for place, move in enumerate(deal.moves)
+        )
+        products = ((("gold", 0.7), ("silver", 0.3)), (("silver", 1.0),), ())[int(chance.integers(0, 3))]
+        region = ("DACH", "Nordics", None)[int(chance.integers(0, 3))]
+        found.append(replace(deal, moves=moves, products=products, region=region))
+    return found
 
 
 def _up_to(moves: list[Move], last: date) -> tuple[Move, ...]:

@@ -39,8 +39,14 @@ LEDGER_KEYS = tuple(
     dg.AssetKey(name)
     for name in (
         "stg_run_context",
+        "stg_runs",
         "dim_date",
         "dim_stage",
+        "dim_owner_history",
+        "dim_pipeline",
+        "dim_account",
+        "int_deals",
+        "int_deal_segments",
         "int_fx_rates",
         "fct_deal_versions",
         "fct_stage_transitions",
@@ -54,6 +60,7 @@ _DESCRIPTIONS = {
 What is already won, what open deals and what deals not yet created are expected to bring, with an 80 % range.
 The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or the
 combination of models (how deals like these went on) and baselines where it erred less than those chosen then.
+The total, and by owner, team, region, pipeline and product: the segments of a type add up to the total.
 The nightly run writes its day once, as `live`; a backfill of any day writes `backfill` rows beside it.
 Backfill reads the ledger as it is and needs no other step.
 """,
@@ -104,7 +111,8 @@ def build_forecast_assets(
             dg.AssetCheckSpec(
                 COHERENCE_CHECK,
                 asset=BOOKINGS.name,
-                description="mean = won + open + not yet created; won <= p10 <= p50 <= p90; keys are unique.",
+                description="mean = won + open + not yet created; won <= p10 <= p50 <= p90; keys are unique; "
+                "the segments of a type add up to the total.",
             )
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -182,7 +190,8 @@ def plan_in_words(plan: Plan) -> list[str]:
 
 def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterator[dg.MaterializeResult]:
     """What a reader of the UI wants to see beside each table."""
-    newest = forecasts.bookings[forecasts.bookings["as_of"] == forecasts.bookings["as_of"].max()]
+    totals = forecasts.bookings[forecasts.bookings["segment_type"] == "total"]
+    newest = totals[totals["as_of"] == totals["as_of"].max()]
     days: dict[str, Any] = {"days": dg.MetadataValue.text("; ".join(plan_in_words(plan)))}
     rows = {
         table: dg.MetadataValue.int(len(frame))

@@ -42,11 +42,29 @@ def deal_rows(scores: pd.DataFrame, context: LedgerContext) -> pd.DataFrame:
     rows[[*AMOUNTS, *MEASURES]] = scores[[*AMOUNTS, *MEASURES]]
     rows[list(COUNTS)] = scores[list(COUNTS)].astype("int64")
     rows["reason"] = list(_reasons(scores))
+    rows["close_date"] = scores["close_date"]
+    rows["p_slip_reason"] = _why_no_slip(scores)
+    rows["p_slip"] = (1 - _won_by_close_date(scores)).where(rows["p_slip_reason"].isna())
     rows["evidence_on"] = scores["evidence_on"]
     rows["currency"] = context.currency
     rows["definition_version"] = context.definition_version
     rows["run_id"] = context.run_id
     return rows
+
+
+def _won_by_close_date(scores: pd.DataFrame) -> pd.Series:
+    """Chance of being won by the close date; beyond the reach of the curves, of being won at all."""
+    return scores["p_win_by_close_date"].fillna(scores["p_win_ever"]).clip(0.0, 1.0)
+
+
+def _why_no_slip(scores: pd.DataFrame) -> pd.Series:
+    """Why a deal has no chance of slipping, in words; null where it has one."""
+    has_no_history = ~scores["has_close_date_history"].astype(bool)
+    reasons = pd.Series(None, index=scores.index, dtype="str")
+    reasons[scores["close_date"] <= scores["as_of"]] = "the close date is over"
+    reasons[has_no_history] = "the close date is known only as it is today"
+    reasons[scores["close_date"].isna()] = "no close date"
+    return reasons
 
 
 def _reasons(scores: pd.DataFrame) -> Iterator[str]:

@@ -27,6 +27,7 @@ from dagster_project.forecast.ledger_queries import (
     won_from_open_sql,
     won_spans_sql,
 )
+from dagster_project.forecast.segment_evidence import SegmentFacts, read_segments
 from dagster_project.warehouse import Warehouse
 
 NOTHING_EXPECTED = pd.DataFrame(columns=list(EXPECTED_COLUMNS))
@@ -52,7 +53,7 @@ class LedgerContext:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a forecast may look at, for the whole business (segment_type total).
+    """Everything a forecast may look at: all but `segments` is about the whole business.
 
     booking_changes: visible_on, won_on, deals, priced_deals, thousandths: bookings that appear (+) or
         disappear (-) on visible_on, dated won_on.
@@ -65,6 +66,7 @@ class Evidence:
     event_days: source → days on which the ledger holds an event of it, ascending.
     by_hazards: as_of, quarter_number, open_expected, new_expected (amounts): what hazards expect at every
         week's end and on the days to forecast; empty before dbt has built their evidence.
+    segments: the days to forecast by owner, team, region, pipeline and product; None without days.
     """
 
     context: LedgerContext
@@ -78,6 +80,7 @@ class Evidence:
     by_hazards: pd.DataFrame
     wins_of_weeks: pd.DataFrame
     deal_scores: pd.DataFrame
+    segments: SegmentFacts | None = None
 
 
 def read_context(warehouse: Warehouse) -> LedgerContext:
@@ -135,6 +138,7 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
         else pd.DataFrame(columns=list(EXPECTED_COLUMNS)),
         wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
         deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),
+        segments=read_segments(warehouse, quarters, days, context.dates_won, is_scored),
     )
 
 

@@ -16,6 +16,7 @@ from dagster_project.forecast.daily_book import DailyBook, build_daily_book
 from dagster_project.forecast.deal_scores import deal_rows
 from dagster_project.forecast.evidence import Evidence
 from dagster_project.forecast.gate import JUDGED
+from dagster_project.forecast.segment_rows import segment_bookings
 from dagster_project.forecast.situations import HORIZONS, outlook
 from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, DEALS, GATE, Table
 
@@ -32,7 +33,7 @@ class Forecasts:
 
 
 def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int) -> Forecasts:
-    """Forecast the total of each of `days` for its fiscal quarter and the next four.
+    """Forecast each of `days` for its fiscal quarter and the next four, in total and by segment.
 
     A day's rows depend on ledger rows up to that day alone. The backtest covers all origins whose outcome is
     final on the newest run's as-of day.
@@ -42,22 +43,38 @@ def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int
     """
     book = build_daily_book(evidence, evidence.context.as_of)
     record = build_track_record(book, week_starts_on)
+    forecasts: list[Served] = []
     bookings: list[dict[str, Any]] = []
     gate: list[dict[str, Any]] = []
     for day in sorted(set(days)):
         maturity = maturity_on(book, day)
         for quarter_offset in range(HORIZONS):
             served = record.serve(outlook(book, day, quarter_offset), maturity)
+            forecasts.append(served)
             bookings.append(_booking_row(evidence, book, record, served))
             gate.append(_gate_row(book, served))
     backtest = _frame(list(backtest_rows(record, book.quarters)), BACKTEST)
+    totals = _frame(bookings, BOOKINGS, without=("kind",))
     return Forecasts(
-        bookings=_frame(bookings, BOOKINGS, without=("kind",)),
+        bookings=_with_segments(totals, evidence, book, record, forecasts),
         gate=_frame(gate, GATE, without=("kind",)),
         backtest=backtest,
         accuracy=_frame(list(accuracy_rows(backtest, evidence.context.as_of)), ACCURACY),
         deals=_deals(evidence),
     )
+
+
+def _with_segments(
+    totals: pd.DataFrame,
+    evidence: Evidence,
+    book: DailyBook,
+    record: TrackRecord,
+    forecasts: Sequence[Served],
+) -> pd.DataFrame:
+    if evidence.segments is None or totals.empty:
+        return totals
+    rows = segment_bookings(evidence.segments, book, record, forecasts, totals)
+    return pd.concat([totals, rows[totals.columns].astype(totals.dtypes)], ignore_index=True)
 
 
 def _deals(evidence: Evidence) -> pd.DataFrame:

@@ -66,7 +66,8 @@ def expected_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame
 def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
     """Every open deal of some days with chances, expected amounts and factors (macro `deal_scores`).
 
-    Also the label of its stage and the ids of the deal.
+    Also the label of its stage, the ids of the deal, its close date, and p_win_by_close_date: the chance of
+    being won by then, null where that day is over, missing, or further away than curves reach.
     """
     return warehouse.query(_scores_sql(days))
 
@@ -90,7 +91,8 @@ def chances_of_days(warehouse: Warehouse, days: Sequence[date], most_deals: int)
     )
 
 
-def _given_days(days: Sequence[date]) -> str:
+def given_days(days: Sequence[date]) -> str:
+    """The start of a query about some days: `days`, `exposures`, `open_deals`, and their `cells`."""
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")
     return f"with days as ({asked}),\n{_open_book()}"
@@ -106,10 +108,15 @@ def _open_book() -> str:
     )
 
 
+def curves_of_days() -> str:
+    """The steps `cell_hazards` and `curves`, the win curves of the cells of `given_days`."""
+    hazards = shared_sql("open_cell_hazards", "cells", HAZARDS)
+    curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards")
+    return f"cell_hazards as ({hazards}),\ncurves as ({curves})"
+
+
 def _expected_sql(days: Sequence[date]) -> str:
     steps = (
-        ("cell_hazards", shared_sql("open_cell_hazards", "cells", HAZARDS)),
-        ("curves", shared_sql("win_curves", "exposures", "cells", "cell_hazards")),
         ("from_open", shared_sql("expected_from_open", "book", "curves", WIN_AMOUNTS)),
         ("arrivals", shared_sql("expected_arrivals", "days", SPANS, CALENDAR)),
         ("from_new", shared_sql("expected_from_new", "days", "exposures", "arrivals", NEW_BUSINESS)),
@@ -118,23 +125,53 @@ def _expected_sql(days: Sequence[date]) -> str:
             shared_sql("expected_bookings", "days", "from_open", "from_new", CALENDAR_INDEX, NEW_BUSINESS),
         ),
     )
-    return _given_days(days) + "".join(f",\n{name} as ({sql})" for name, sql in steps)
+    return f"{given_days(days)},\n{curves_of_days()}" + "".join(
+        f",\n{name} as ({sql})" for name, sql in steps
+    )
 
 
 def _scores_sql(days: Sequence[date]) -> str:
     hazards = shared_sql("open_cell_hazards", "cells", HAZARDS, with_reasons=True)
     curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards", with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
-    return f"""{_given_days(days)},
+    return f"""{given_days(days)},
 cell_hazards as ({hazards}),
 curves as ({curves}),
+curve_steps as ({shared_sql("win_curves", "exposures", "cells", "cell_hazards", by_step=True)}),
+day_shares as ({shared_sql("days_within_steps", "days", CALENDAR, CALENDAR_INDEX)}),
 scores as ({scores}),
 deals as (
   select {shared_sql("number_of_key", "deal_key")} as deal_number, deal_key, source_relation, deal_id
   from ledger.dim_deal
-)
-select scores.*, deals.deal_key, deals.source_relation, deals.deal_id, stages.stage
-from scores
-inner join deals on scores.deal_number = deals.deal_number
-left join ledger.dim_stage as stages on scores.stage_key = stages.stage_key
-order by scores.as_of, deals.deal_key"""
+),
+due as (
+  select
+    scores.*,
+    cells.cell_number,
+    deals.deal_key,
+    deals.source_relation,
+    deals.deal_id,
+    versions.close_date,
+    versions.close_date_asof_quality = 'history' as has_close_date_history
+  from scores
+  inner join cells
+    on scores.as_of = cells.as_of
+      and scores.stage_key = cells.stage_key
+      and scores.time_bin = cells.time_bin
+      and scores.amount_tier = cells.amount_tier
+  inner join deals on scores.deal_number = deals.deal_number
+  inner join ledger.fct_deal_versions as versions
+    on deals.deal_key = versions.deal_key and scores.version_number = versions.version_number
+),
+cell_days as (
+  select distinct as_of, cell_number, close_date
+  from due
+  where close_date > as_of
+),
+won_by_then as ({shared_sql("win_by_days", "cell_days", "day_shares", "curve_steps")})
+select due.*, stages.stage, won_by_then.p_win as p_win_by_close_date
+from due
+left join ledger.dim_stage as stages on due.stage_key = stages.stage_key
+left join won_by_then
+  on due.cell_number = won_by_then.cell_number and due.close_date = won_by_then.close_date
+order by due.as_of, due.deal_key"""

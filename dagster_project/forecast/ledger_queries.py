@@ -168,6 +168,8 @@ with became_won as (
 won_versions as (
   select
     versions.deal_key,
+    versions.credit_owner_key,
+    versions.pipeline_key,
     versions.amount_native,
     versions.currency,
     versions.valid_from_date,
@@ -187,6 +189,8 @@ won_versions as (
 won_spans as (
   select
     won_versions.deal_key,
+    won_versions.credit_owner_key,
+    won_versions.pipeline_key,
     won_versions.won_on,
     won_versions.hidden_on,
     greatest(won_versions.valid_from_date, won_versions.won_on) as visible_on,

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import jinja2
 
 MACROS = Path(__file__).resolve().parents[2] / "dbt" / "macros"
-FOLDERS = ("engine", "hazards")
+FOLDERS = ("engine", "hazards", "segments")
 ENGINE = "duckdb"
 
 Macro = Callable[..., str]
@@ -51,7 +51,7 @@ def _macros() -> Mapping[str, Macro]:
 
 
 def shared_sql(macro: str, *arguments: object, **named: object) -> str:
-    """The SQL of a dbt macro of `macros/hazards` or `macros/engine`.
+    """The SQL of a dbt macro of one of the folders `FOLDERS` of `macros`.
 
     Raises:
         MacroMissing: the project has no macro of that name.

@@ -172,6 +172,9 @@ DEALS = Table(
         "n_similar_deals": "bigint",
         "wins_calendar": "bigint",
         "reason": "string",
+        "close_date": "date",
+        "p_slip": "double",
+        "p_slip_reason": "string",
         "evidence_on": "date",
         "currency": "string",
         "definition_version": "string",
@@ -280,10 +283,27 @@ def incoherent_rows(bookings: pd.DataFrame) -> list[str]:
         ("the row is there twice", bookings.duplicated(key)),
     ):
         broken += [
-            f"{row.as_of:%Y-%m-%d} {row.period}: {problem}"
+            f"{row.as_of:%Y-%m-%d} {row.period}{_named(row.segment_type, row.segment)}: {problem}"
             for row in bookings[rows.astype(bool)].itertuples()
         ]
-    return broken
+    return [*broken, *_apart_from_total(bookings)]
+
+
+def _named(segment_type: str, segment: str) -> str:
+    return "" if segment_type == "total" else f" {segment_type} {segment}"
+
+
+def _apart_from_total(bookings: pd.DataFrame) -> list[str]:
+    """Segment types whose rows do not add up to the total, to the thousandth."""
+    key = ["as_of", "period"]
+    parts = ["already_won", "open_expected", "not_yet_created_expected", "mean", "open_deals"]
+    sums = bookings.groupby([*key, "segment_type"])[parts].sum()
+    total = sums[sums.index.get_level_values("segment_type") == "total"].droplevel("segment_type")
+    apart = (sums - total.reindex(sums.index.droplevel("segment_type")).to_numpy()).abs() > 0.0005
+    return [
+        f"{as_of:%Y-%m-%d} {period}: the segments of type {segment_type} do not add up to the total"
+        for as_of, period, segment_type in apart.index[apart.any(axis=1)]
+    ]
 
 
 def write_forecasts(

@@ -32,16 +32,6 @@ left join {{ excluded_members(rule) }} as excluded_{{ rule }} on {{ member_key }
 coalesce(nullif(lower(trim({{ deal_type }})), ''), '(none)')
 {%- endmacro %}
 
-{# The region of a deal by the setting segments.region_from; without it the deal's own, else its owner's, else its account's. #}
-{% macro region_of(region_from, deal_region, owner_region, account_region) -%}
-case {{ region_from }}
-  when 'deal' then {{ deal_region }}
-  when 'owner' then {{ owner_region }}
-  when 'account' then {{ account_region }}
-  else coalesce({{ deal_region }}, {{ owner_region }}, {{ account_region }})
-end
-{%- endmacro %}
-
 {# The money field of a file's row that is the amount of all metrics (metrics.amount_measure), as text. #}
 {% macro measured_amount(row, amount_measure) -%}
 case {{ amount_measure }} when 'arr' then {{ row }}.arr when 'tcv' then {{ row }}.tcv else {{ row }}.amount end

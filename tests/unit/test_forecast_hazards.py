@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from lifelines import AalenJohansenFitter
 
-from dagster_project.forecast.evidence import read_evidence
+from dagster_project.forecast.deal_scores import deal_rows
+from dagster_project.forecast.evidence import read_context, read_evidence
 from dagster_project.forecast.forecaster import make_forecasts
 from dagster_project.forecast.hazard_queries import expected_of_days, expected_of_weeks, scores_of_days
 from dagster_project.forecast.shared_sql import MacroMissing, shared_sql
@@ -330,8 +331,16 @@ def test_evidence_and_scores_of_a_day_are_those_of_the_ledger_cut_at_it(
     cut = built(tmp_path, cut_at(tables, CUT))
     assert_same(warehouse, cut)
     whole, known = (make_forecasts(read_evidence(ledger, [CUT]), [CUT], 1) for ledger in (warehouse, cut))
-    for table in ("bookings", "gate", "deals"):
+    for table in ("gate", "deals"):
         pd.testing.assert_frame_equal(getattr(whole, table), getattr(known, table), rtol=1e-9)
+    # Products and regions of a past day are those of today, and say so; nothing else may differ.
+    of_today = known.bookings["segment_type"].isin(["product", "region"])
+    assert set(whole.bookings.loc[of_today, "asof_quality"]) == {"current_values"}
+    left, right = (
+        made.bookings.assign(asof_quality=made.bookings["asof_quality"].mask(of_today, "of today"))
+        for made in (whole, known)
+    )
+    pd.testing.assert_frame_equal(left, right, rtol=1e-9)
     assert "hazards" in set(known.backtest["method"])
     assert known.gate["reason"].str.contains("the combination errs").any()
 
@@ -393,6 +402,60 @@ def test_on_the_last_day_of_a_quarter_nothing_more_is_expected_of_it(warehouse: 
     expected = expected_of_days(warehouse, [date(2025, 3, 31)])
     assert expected.loc[0, ["open_expected", "new_expected"]].tolist() == [0.0, 0.0]
     assert (expected.loc[1:, "new_expected"] > 0).all()
+
+
+def due_on(days: dict[str, date | None]) -> LedgerTables:
+    """The random business, and deals of one size and age that are open on `CUT`, each due on its day."""
+    deals = [
+        Deal(key, (Move(date(2025, 5, 1), "proposal", amount=3000.0, close_date=day),))
+        for key, day in days.items()
+    ]
+    return ledger_tables([*random_deals(date(2023, 12, 4), LAST, 10, 7), *deals], LAST)
+
+
+def test_a_deal_slips_unless_the_curve_wins_it_by_its_close_date(tmp_path: Path) -> None:
+    """On Wednesday 14 May 2025; a week's step ends on Wednesday 21 May and has five business days."""
+    days = {
+        "aa1": date(2025, 5, 16),
+        "aa2": date(2025, 5, 21),
+        "aa3": date(2025, 6, 30),
+        "aa4": date(2025, 9, 30),
+        "aa5": date(2028, 12, 31),
+        "aa6": date(2025, 5, 14),
+        "aa7": None,
+    }
+    ledger = built(tmp_path, due_on(days))
+    scores = scores_of_days(ledger, [CUT])
+    found = deal_rows(scores, read_context(ledger)).set_index("deal_id").loc[list(days)]
+    chances = found[["p_win_this_quarter", "p_win_by_next_quarter", "p_win_ever"]].drop_duplicates()
+    this_quarter, next_quarter, ever = chances.iloc[0]
+    assert len(chances) == 1
+    index = ledger.query(
+        f"select week_of_quarter, win_index from forecast.int_calendar_index "
+        f"where evidence_on = date '{EVIDENCE}' and week_of_quarter in (7, 8)"
+    ).set_index("week_of_quarter")["win_index"]
+    slip = found["p_slip"]
+    assert slip["aa3"] == pytest.approx(1 - this_quarter)
+    assert slip["aa4"] == pytest.approx(1 - next_quarter)
+    assert slip["aa5"] == pytest.approx(1 - ever)
+    # 13 to 19 May are week 7 of the quarter (Thursday, Friday, Monday are ahead); then comes week 8.
+    week = 3 * index[7] + 2 * index[8]
+    assert (1 - slip["aa1"]) / (1 - slip["aa2"]) == pytest.approx(2 * index[7] / week)
+    assert slip["aa1"] > slip["aa2"] > slip["aa3"] > slip["aa4"]
+    reasons = found["p_slip_reason"]
+    assert reasons[["aa6", "aa7"]].tolist() == ["the close date is over", "no close date"]
+    assert reasons.iloc[:5].isna().all()
+    assert slip[["aa6", "aa7"]].isna().all()
+
+
+def test_a_close_date_that_has_no_history_tells_no_slip(tmp_path: Path) -> None:
+    tables = due_on({"aa1": date(2025, 6, 16)})
+    no_history = tables.versions["deal_key"] == "aa1"
+    tables.versions.loc[no_history, "close_date_asof_quality"] = "current_values"
+    ledger = built(tmp_path, tables)
+    found = deal_rows(scores_of_days(ledger, [CUT]), read_context(ledger)).set_index("deal_id").loc["aa1"]
+    assert pd.isna(found["p_slip"])
+    assert found["p_slip_reason"] == "the close date is known only as it is today"
 
 
 def test_before_half_a_year_of_deals_hazards_say_nothing(warehouse: Warehouse) -> None:

@@ -127,13 +127,14 @@ def test_the_latest_view_shows_the_newest_day_and_prefers_live(warehouse: Wareho
     latest = stored(warehouse, LATEST)
     assert set(latest["kind"]) == {"live"}
     assert set(latest["as_of"]) == {pd.Timestamp(END)}
-    assert sorted(latest["quarter_offset"]) == [0, 1, 2, 3, 4]
+    of_whole = latest[latest["segment_type"] == "total"]
+    assert sorted(of_whole["quarter_offset"]) == [0, 1, 2, 3, 4]
 
 
 def test_incoherent_rows_are_named(warehouse: Warehouse) -> None:
     _, forecasts, broken = forecast_days(warehouse, [END], OTHER_RUN, 1)
     assert broken == []
-    bad = forecasts.bookings.copy()
+    bad = forecasts.bookings[forecasts.bookings["segment_type"] == "total"].copy()
     bad.loc[0, "mean"] += 5
     bad.loc[1, "p10"] = bad.loc[1, "already_won"] - 1
     bad.loc[2, "p50"] = bad.loc[2, "p90"] + 1
@@ -142,6 +143,14 @@ def test_incoherent_rows_are_named(warehouse: Warehouse) -> None:
         "2025-06-30 2025Q3: p10 is below what is already won",
         "2025-06-30 2025Q4: p10, p50, p90 are not in order",
     ]
+
+
+def test_a_segment_that_is_missing_from_the_sum_is_named(warehouse: Warehouse) -> None:
+    _, forecasts, _ = forecast_days(warehouse, [END], OTHER_RUN, 1)
+    bad = forecasts.bookings.copy()
+    team = bad.index[(bad["segment_type"] == "team") & (bad["quarter_offset"] == 1)][0]
+    bad.loc[team, ["open_expected", "mean"]] += 0.001
+    assert incoherent_rows(bad) == ["2025-06-30 2025Q3: the segments of type team do not add up to the total"]
 
 
 @pytest.mark.parametrize("table", [*TABLES, "latest"], ids=lambda table: getattr(table, "name", table))

@@ -1,6 +1,6 @@
 """A forecast of day D from the whole ledger is, to the last bit, the forecast from the ledger cut at D."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,11 @@ from tests.synthetic_ledger import (
     Deal,
     LedgerTables,
     Move,
+    Owner,
     cut_at,
     ledger_tables,
     random_deals,
+    shared_out,
     won_deal,
     write_ledger,
 )
@@ -33,15 +35,40 @@ DAYS = (
 
 @pytest.fixture(scope="module", params=[True, False], ids=["open amounts", "no open amounts"])
 def tables(request: pytest.FixtureRequest) -> LedgerTables:
-    return ledger_tables(random_deals(date(2023, 12, 4), LAST, 12, 7, request.param), LAST)
+    deals = shared_out(random_deals(date(2023, 12, 4), LAST, 12, 7, request.param), 7)
+    return ledger_tables(deals, LAST)
+
+
+OWNERS = (
+    Owner("bob", "north"),
+    Owner("bob", "south", told_at=datetime(2025, 5, 10)),
+    Owner("cem", "south"),
+    Owner("cem", "south", told_at=datetime(2025, 12, 1), ended_on=date(2025, 12, 31)),
+    Owner("dora", "south", region="UK"),
+    Owner("dora", "north", told_at=datetime(2026, 2, 1), region="Benelux"),
+)
+
+
+def night_of(day: date) -> datetime:
+    """When the nightly run of a day has read."""
+    return datetime.combine(day + timedelta(days=1), time(2))
 
 
 def forecast(folder: Path, tables: LedgerTables, *days: date) -> Forecasts:
-    return make_forecasts(read_evidence(write_ledger(folder / "warehouse.duckdb", tables), days), days, 1)
+    told = [owner for owner in OWNERS if owner.told_at <= night_of(tables.as_of)]
+    nights = [(day, night_of(day)) for day in DAYS if day <= tables.as_of]
+    warehouse = write_ledger(folder / "warehouse.duckdb", tables, owners=told, nights=nights)
+    return make_forecasts(read_evidence(warehouse, days), days, 1)
 
 
 def of_day(frame: pd.DataFrame, day: date) -> pd.DataFrame:
     return frame[frame["as_of"] == pd.Timestamp(day)].reset_index(drop=True)
+
+
+def as_of_then(bookings: pd.DataFrame) -> pd.DataFrame:
+    """Products and regions of past days are those of today, and the rows say so; nothing else may differ."""
+    of_today = bookings["segment_type"].isin(["product", "region"])
+    return bookings.assign(asof_quality=bookings["asof_quality"].mask(of_today, "of today"))
 
 
 def assert_identical(left: pd.DataFrame, right: pd.DataFrame) -> None:
@@ -53,15 +80,17 @@ def test_every_row_is_the_row_of_the_ledger_cut_at_its_day(tmp_path: Path, table
     methods = set()
     for day in DAYS:
         cut = forecast(tmp_path, cut_at(tables, day), day)
-        assert_identical(of_day(whole.bookings, day), cut.bookings)
+        assert_identical(as_of_then(of_day(whole.bookings, day)), as_of_then(cut.bookings))
         assert_identical(of_day(whole.gate, day), cut.gate)
         known = whole.backtest[whole.backtest["known_at"] <= pd.Timestamp(day)]
         order = ["origin", "quarter_offset", "method"]
         assert_identical(known.sort_values(order), cut.backtest.sort_values(order))
         methods |= set(cut.bookings["served_method"])
     # The days are worth comparing: from nothing known to choices by evidence.
-    assert len(whole.bookings) == 5 * len(DAYS)
+    assert (whole.bookings["segment_type"] == "total").sum() == 5 * len(DAYS)
     assert len(methods) >= 3
+    calibrated = whole.bookings[whole.bookings["interval_status"] == "calibrated"]
+    assert set(calibrated["segment_type"]) == {"total", "owner", "team", "region", "pipeline", "product"}
 
 
 def test_the_same_days_twice_are_identical(tmp_path: Path, tables: LedgerTables) -> None:
@@ -70,6 +99,7 @@ def test_the_same_days_twice_are_identical(tmp_path: Path, tables: LedgerTables)
         tables.versions.sample(frac=1, random_state=3),
         tables.transitions.sample(frac=1, random_state=4),
         tables.as_of,
+        tables.deals,
     )
     again = forecast(tmp_path, shuffled, *reversed(DAYS), DAYS[0])
     for name in ("bookings", "gate", "backtest", "accuracy"):
@@ -87,6 +117,12 @@ def test_every_forecast_adds_up_and_its_range_starts_at_what_is_won(
     assert (rows["mean"] >= rows["already_won"]).all()
     assert ((rows["p10"] <= rows["p50"]) & (rows["p50"] <= rows["p90"])).all()
     assert ((rows["p10"] <= rows["mean"]) & (rows["mean"] <= rows["p90"])).all()
+    keys = ["as_of", "quarter_offset", "segment_type"]
+    sums = (
+        rows.groupby(keys)[["already_won", "open_expected", "not_yet_created_expected"]].sum() * 1000
+    ).round()
+    assert (sums.groupby(["as_of", "quarter_offset"]).nunique() == 1).all(axis=None)
+    assert rows["segment_type"].nunique() == 6
     assert (rows["fallback_reason"].isna() == (rows["gate_status"] == "chosen")).all()
 
 

@@ -10,6 +10,24 @@ from {{ dates }} as asked
 where {{ condition }}
 {%- endmacro %}
 
+{# The days after a day asked about, as far as curves reach: week ahead, quarter, business day, index of the week. #}
+{% macro days_ahead(days, dates, calendar_index) -%}
+select
+  days.as_of,
+  dates.date_day,
+  cast(floor(({{ days_between('days.as_of', 'dates.date_day') }} - 1) / 7.0e0) as int) + 1 as week_ahead,
+  least(dates.quarter_index - days.quarter_number, 5) as quarter_offset,
+  case when dates.is_business_day then 1e0 else 0e0 end as business_day,
+  coalesce(calendar_index.win_index, 1e0) as win_index
+from {{ days }} as days
+inner join {{ dates }} as dates
+  on days.as_of < dates.date_day
+    and dates.date_day <= {{ add_days('days.as_of', '7 * ' ~ last_step_week()) }}
+left join {{ calendar_index }} as calendar_index
+  on days.evidence_on = calendar_index.evidence_on
+    and {{ week_of_quarter('dates.day_of_quarter') }} = calendar_index.week_of_quarter
+{%- endmacro %}
+
 {# How much of a week's hazard falls on each step and quarter after a day. A quarter's end inside a step cuts it by
    business days; wins follow the index of the weeks of the quarter. Offset 5 is whatever comes after the fourth. #}
 {% macro hazard_exposures(days, dates, calendar_index) -%}
@@ -18,19 +36,7 @@ with steps as (
 ),
 
 ahead as (
-  select
-    days.as_of,
-    cast(floor(({{ days_between('days.as_of', 'dates.date_day') }} - 1) / 7.0e0) as int) + 1 as week_ahead,
-    least(dates.quarter_index - days.quarter_number, 5) as quarter_offset,
-    case when dates.is_business_day then 1e0 else 0e0 end as business_day,
-    coalesce(calendar_index.win_index, 1e0) as win_index
-  from {{ days }} as days
-  inner join {{ dates }} as dates
-    on days.as_of < dates.date_day
-      and dates.date_day <= {{ add_days('days.as_of', '7 * ' ~ last_step_week()) }}
-  left join {{ calendar_index }} as calendar_index
-    on days.evidence_on = calendar_index.evidence_on
-      and {{ week_of_quarter('dates.day_of_quarter') }} = calendar_index.week_of_quarter
+  {{ days_ahead(days, dates, calendar_index) }}
 ),
 
 pace as (
@@ -120,8 +126,9 @@ left join {{ hazards }} as of_tier
 {# Cumulative incidence of winning (Aalen and Johansen: losing competes) for cells of the open book; the product of
    what stays open is exp(sum(ln)). One row per day and cell: p_<series>_<offset> = P(won by the end of that quarter),
    p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the
-   calendar. cells: numbered_cells; hazards: open_cell_hazards, with reasons where they are asked for. #}
-{% macro win_curves(exposures, cells, hazards, with_reasons=false) -%}
+   calendar. cells: numbered_cells; hazards: open_cell_hazards, with reasons where they are asked for. With by_step one
+   row per cell_number, step and quarter instead: won_win = P(won in it), won_before = P(won before it). #}
+{% macro win_curves(exposures, cells, hazards, with_reasons=false, by_step=false) -%}
 {%- set series = ['win'] + (['overall', 'stage', 'time', 'tier'] if with_reasons else []) %}
 with exposed as (
   select
@@ -175,7 +182,22 @@ won as (
     order by step_number, quarter_offset
     rows between unbounded preceding and 1 preceding
   )
-),
+)
+{%- if by_step %}
+
+select
+  cell_number,
+  step_number,
+  quarter_offset,
+  won_win,
+  coalesce(sum(won_win) over before, 0e0) as won_before
+from won
+window before as (
+  partition by cell_number
+  order by step_number, quarter_offset
+  rows between unbounded preceding and 1 preceding
+)
+{%- else %},
 
 by_cell as (
   select
@@ -205,4 +227,57 @@ select
   by_cell.p_win_week
 from {{ cells }} as cells
 inner join by_cell on cells.cell_number = by_cell.cell_number
+{%- endif %}
+{%- endmacro %}
+
+{# How far into its step and quarter each day ahead lies: share of their winning that falls on the days up to it. At a
+   quarter's end it is all of it, so that a chance by then is that of the curves. #}
+{% macro days_within_steps(days, dates, calendar_index) -%}
+with ahead as (
+  {{ days_ahead(days, dates, calendar_index) }}
+),
+
+placed as (
+  select
+    ahead.as_of,
+    ahead.date_day,
+    steps.step_number,
+    ahead.quarter_offset,
+    sum(ahead.business_day * ahead.win_index) over so_far as done,
+    sum(ahead.business_day * ahead.win_index) over (partition by ahead.as_of, steps.step_number, ahead.quarter_offset) as whole
+  from ahead
+  inner join ({{ hazard_steps() }}) as steps
+    on ahead.week_ahead > steps.from_week
+      and ahead.week_ahead <= steps.to_week
+  window so_far as (
+    partition by ahead.as_of, steps.step_number, ahead.quarter_offset
+    order by ahead.date_day
+    rows unbounded preceding
+  )
+)
+
+select
+  as_of,
+  date_day,
+  step_number,
+  quarter_offset,
+  case when whole > 0 then done / whole else 1e0 end as share_of_step
+from placed
+{%- endmacro %}
+
+{# Chance of each cell of being won by a day: day_shares are days_within_steps, curve_steps
+   win_curves by step; cell_days: as_of, cell_number, close_date. #}
+{% macro win_by_days(cell_days, day_shares, curve_steps) -%}
+select
+  cell_days.cell_number,
+  cell_days.close_date,
+  curve_steps.won_before + curve_steps.won_win * day_shares.share_of_step as p_win
+from {{ cell_days }} as cell_days
+inner join {{ day_shares }} as day_shares
+  on cell_days.as_of = day_shares.as_of
+    and cell_days.close_date = day_shares.date_day
+inner join {{ curve_steps }} as curve_steps
+  on cell_days.cell_number = curve_steps.cell_number
+    and day_shares.step_number = curve_steps.step_number
+    and day_shares.quarter_offset = curve_steps.quarter_offset
 {%- endmacro %}
