@@ -11,6 +11,12 @@ from dagster_project.forecast.daily_book import AMOUNT, COUNT, DailyBook
 HAZARDS = "hazards"
 """Expected from the win curves of deals like the open ones, and of deals like those that will open."""
 
+CHALLENGER = "challenger"
+"""Expected from a learned hazard per deal (optional extra `ml`); absent where it is not installed."""
+
+MODELS = (HAZARDS, CHALLENGER)
+"""What may be served beside the baselines, through the gate; any of them may have no answer."""
+
 HORIZONS = 5
 """This fiscal quarter and the next four."""
 

@@ -47,6 +47,7 @@ def ledger_of(world: World, as_of: date) -> LedgerTables:
             "asof_quality": "history",
             "amount_asof_quality": "history",
             "close_date_asof_quality": "history",
+            "excluded_by": None,
         }
     )
     return LedgerTables(versions, _transitions(versions), as_of)
@@ -77,5 +78,6 @@ def _transitions(versions: pd.DataFrame) -> pd.DataFrame:
             "currency": moves["currency"],
             "amount_base": moves["amount_base"],
             "close_date": moves["close_date"],
+            "excluded_by": None,
         }
     )
