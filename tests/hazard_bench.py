@@ -22,6 +22,9 @@ BUILD_ORDER = (
     "int_calendar_index",
     "int_win_amounts",
     "int_new_business",
+    "int_hazard_exposures",
+    "int_open_cells",
+    "int_open_cell_hazards",
     "int_win_curves",
     "int_hazard_forecast",
 )

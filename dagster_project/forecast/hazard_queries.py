@@ -82,13 +82,15 @@ def _open_book() -> str:
     return (
         f"exposures as ({exposures}),\n"
         f"open_deals as ({shared_sql('open_deals_on', 'days', SPANS, TIERS, HAZARDS)}),\n"
-        f"book as ({shared_sql('book_of_cells', 'open_deals')})"
+        f"book as ({shared_sql('book_of_cells', 'open_deals')}),\n"
+        f"cells as ({shared_sql('numbered_cells', 'book')})"
     )
 
 
 def _expected_sql(days: Sequence[date]) -> str:
     steps = (
-        ("curves", shared_sql("win_curves", "days", "exposures", "book", HAZARDS)),
+        ("cell_hazards", shared_sql("open_cell_hazards", "cells", HAZARDS)),
+        ("curves", shared_sql("win_curves", "exposures", "cells", "cell_hazards")),
         ("from_open", shared_sql("expected_from_open", "book", "curves", WIN_AMOUNTS)),
         ("arrivals", shared_sql("expected_arrivals", "days", SPANS, CALENDAR)),
         ("from_new", shared_sql("expected_from_new", "days", "exposures", "arrivals", NEW_BUSINESS)),
@@ -101,9 +103,11 @@ def _expected_sql(days: Sequence[date]) -> str:
 
 
 def _scores_sql(days: Sequence[date]) -> str:
-    curves = shared_sql("win_curves", "days", "exposures", "book", HAZARDS, with_reasons=True)
+    hazards = shared_sql("open_cell_hazards", "cells", HAZARDS, with_reasons=True)
+    curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards", with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
     return f"""{_given_days(days)},
+cell_hazards as ({hazards}),
 curves as ({curves}),
 scores as ({scores}),
 deals as (

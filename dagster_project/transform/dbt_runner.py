@@ -168,13 +168,20 @@ class DbtInvocation:
         raise DbtError(f"dbt {self.arguments[0]} failed: {shown}{more} (full log: {self.log_file})")
 
     def _failed_nodes(self) -> list[str]:
-        """Name and reason of every node that failed, without the trail of macros that dbt appends."""
+        """Name and reason of every node that failed, without the trail of macros that dbt appends.
+
+        Of a data test that found rows, also the file with the query that shows them.
+        """
         results = getattr(self.result.result, "results", ()) if self.result is not None else ()
-        return [
-            f"{result.node.resource_type} {result.node.name}: {(result.message or '').split('> in macro')[0]}"
-            for result in results
-            if result.status in ("error", "fail", "runtime error")
-        ]
+        reasons = []
+        for result in results:
+            if result.status not in ("error", "fail", "runtime error"):
+                continue
+            node = result.node
+            reason = f"{node.resource_type} {node.name}: {(result.message or '').split('> in macro')[0]}"
+            query = getattr(node, "compiled_path", None) if result.status == "fail" else None
+            reasons.append(f"{reason} (shown by {query})" if query else reason)
+        return reasons
 
     def _run(self) -> None:
         try:

@@ -16,6 +16,8 @@ import duckdb
 from dagster_project.settings import load_settings
 
 NOT_BUILT_BY_DBT = ("ops", "forecast")
+APPLIED = ("int_ledger_applied", "int_marts_applied")
+"""What the last build left is read before this one replaces it."""
 
 
 def ordered_nodes(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -49,7 +51,7 @@ def run(target: Path, warehouse: Path, database: Path) -> int:
         # dbt builds some of the tables of the forecast, and the forecast itself the others
         built = {(node["schema"], node.get("alias")) for node in nodes if node["resource_type"] == "model"}
         for schema, table in kept:
-            if schema in NOT_BUILT_BY_DBT and (schema, table) not in built:
+            if (schema in NOT_BUILT_BY_DBT and (schema, table) not in built) or table in APPLIED:
                 connection.execute(f"create schema if not exists {schema}")
                 connection.execute(f"create table {schema}.{table} as from before.{schema}.{table}")
         connection.execute("detach before")
@@ -62,7 +64,7 @@ def run(target: Path, warehouse: Path, database: Path) -> int:
             connection.execute(f"create schema if not exists {node['schema']}")
             name = f"{node['schema']}.{node['alias']}"
             sql = node["compiled_code"].replace('"warehouse".', "")
-            connection.execute(f"create {kind} {name} as {sql}")
+            connection.execute(f"create or replace {kind} {name} as {sql}")
     return len(nodes)
 
 

@@ -111,6 +111,15 @@ def test_every_column_of_a_model_has_a_contract_type(path: Path) -> None:
     assert not wrong
 
 
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_what_columns_may_hold_is_one_test_of_the_model(path: Path) -> None:
+    """A test of dbt costs as much as a small model, so `column_values` looks at all columns at once."""
+    dear = {"not_null", "accepted_values"}
+    for column in PROPERTIES[path.stem].get("columns", []):
+        named = {test if isinstance(test, str) else next(iter(test)) for test in column.get("data_tests", [])}
+        assert not named & dear, column["name"]
+
+
 def test_every_mart_asks_which_deals_metrics_exclude_leaves_out() -> None:
     marts = [path for path in MODELS if path.parent.name in ("marts", "forecast")]
     readers = {path.stem: path.read_text(encoding="utf-8") for path in marts}

@@ -66,16 +66,16 @@ def performance(deals: pd.DataFrame, segment_type: str) -> pd.DataFrame:
     ).rename_axis(["period", "segment"])
 
 
-def bookings_by_product(export: Export, deals: pd.DataFrame) -> pd.Series:
-    """Won euros by quarter and product of the line items; what they leave of a deal is nobody's."""
-    won = deals[(deals["status"] == "won") & deals["amount"].notna()]
+def closed_by_product(export: Export, deals: pd.DataFrame, status: str) -> pd.Series:
+    """Won or lost euros by quarter and product of the line items; what they leave of a deal is nobody's."""
+    closed = deals[(deals["status"] == status) & deals["amount"].notna()]
     lines = export.read("line_items").rename(columns={"product": "product_id", "amount": "line_amount"})
-    lines = lines[["deal_id", "product_id", "line_amount"]].merge(won, on="deal_id")
+    lines = lines[["deal_id", "product_id", "line_amount"]].merge(closed, on="deal_id")
     names = export.read("products").set_index("product_id")["name"]
     lines["product"] = lines["product_id"].map(names)
     lines["euros"] *= lines["line_amount"] / lines["amount"]
-    unlisted = won[~won["deal_id"].isin(lines["deal_id"])]
-    listed = won[won["deal_id"].isin(lines["deal_id"])]
+    unlisted = closed[~closed["deal_id"].isin(lines["deal_id"])]
+    listed = closed[closed["deal_id"].isin(lines["deal_id"])]
     rest = listed["euros"] - listed["deal_id"].map(lines.groupby("deal_id")["euros"].sum())
     parts = [lines, unlisted, listed.assign(product=NONE, euros=rest)]
     columns = ["period", "product", "euros"]

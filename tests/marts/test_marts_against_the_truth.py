@@ -18,7 +18,7 @@ import pytest
 
 from dagster_project.simulate import catalogue as cat
 from dagster_project.simulate.oracle import win_probability_at_entry
-from tests.marts.exported_figures import bookings_by_product, closed_deals, performance, pipeline_on
+from tests.marts.exported_figures import closed_by_product, closed_deals, performance, pipeline_on
 from tests.marts.simulated_crm import AS_OF, DAY, ZONE, Simulated, business_day, quarter
 from tests.marts.test_mart_stage_durations import QUANTILES, assert_same, kaplan_meier
 from tests.marts.true_chances import chance_above, chance_above_within, chance_won_of_closed, mean_survival
@@ -291,15 +291,20 @@ def test_pandas_finds_the_same_win_rates_cycles_and_bookings(
     pd.testing.assert_frame_equal(told, expected.astype(float), rtol=1e-12, atol=0.001)
 
 
-def test_pandas_parts_the_bookings_of_a_quarter_by_the_same_products(
-    crm: Simulated, closed: pd.DataFrame
+@pytest.mark.parametrize(
+    ("status", "rows", "amount"),
+    [
+        ("won", "mart_sales_performance where segment_type = 'product'", "won_amount"),
+        ("lost", "mart_loss_reasons where segment_type = 'product' and breakdown = 'total'", "lost_amount"),
+    ],
+)
+def test_pandas_parts_the_closed_amounts_of_a_quarter_by_the_same_products(
+    crm: Simulated, closed: pd.DataFrame, status: str, rows: str, amount: str
 ) -> None:
-    expected = bookings_by_product(crm.export, closed)
-    sql = (
-        "select * from marts.mart_sales_performance "
-        "where period_type = 'quarter' and segment_type = 'product'"
-    )
-    told = crm.marts.frame(sql).set_index(["period", "segment"])["won_amount"].astype(float)
+    """Also for products that no lost deal of the quarter was counted for."""
+    expected = closed_by_product(crm.export, closed, status)
+    found = crm.marts.frame(f"select * from marts.{rows} and period_type = 'quarter'")
+    told = found.set_index(["period", "segment"])[amount].fillna(0).astype(float)
     assert len(expected) > 130
     assert expected.xs("(none)", level="product").max() > 1_000
     pd.testing.assert_series_equal(

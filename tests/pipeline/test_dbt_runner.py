@@ -90,7 +90,8 @@ def test_a_failed_test_is_named_with_its_reason_and_the_log(settings: SimpleName
         connection.execute("insert into landing.deals values (null, 'Lead')")
     run = invocation(settings, project)
     list(run.messages())
-    with pytest.raises(DbtError, match=r"not_null_stg_deals_deal_id: Got 1 result.*full log: .*dbt\.log"):
+    found = r"not_null_stg_deals_deal_id: Got 1 result.*shown by .*deal_id\.sql.*full log: .*dbt\.log"
+    with pytest.raises(DbtError, match=found):
         run.raise_for_errors()
 
 

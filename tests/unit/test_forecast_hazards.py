@@ -237,10 +237,15 @@ def curve_of(hazards: pd.DataFrame, folder: Path, ends: date) -> float:
         "1e0 as win_exposure, 1e0 as plain_exposure"
         for step in range(1, len(hazards) + 1)
     )
-    sql = f"""with days as (select date '{asked}' as as_of, date '2024-12-31' as evidence_on),
-    exposures as ({exposures}),
-    cells as (select date '{asked}' as as_of, 'proposal' as stage_key, 0 as time_bin, 1 as amount_tier),
-    curves as ({shared_sql("win_curves", "days", "exposures", "cells", "hazards.cells")})
+    sql = f"""with exposures as ({exposures}),
+    book as (
+      select
+        date '{asked}' as as_of, date '2024-12-31' as evidence_on,
+        'proposal' as stage_key, 0 as time_bin, 1 as amount_tier
+    ),
+    cells as ({shared_sql("numbered_cells", "book")}),
+    cell_hazards as ({shared_sql("open_cell_hazards", "cells", "hazards.cells")}),
+    curves as ({shared_sql("win_curves", "exposures", "cells", "cell_hazards")})
     select p_win_0 from curves"""
     return float(warehouse.query(sql).iloc[0, 0])
 

@@ -57,10 +57,71 @@ inner join pace on ahead.as_of = pace.as_of
 group by ahead.as_of, steps.step_number, ahead.week_ahead, ahead.quarter_offset
 {%- endmacro %}
 
+{# Numbers for the cells of the open book and for those of their evidence, of which one serves several days: what is
+   joined by them has a row per step, and should be narrow. #}
+{% macro numbered_cells(book) -%}
+select
+  book.*,
+  row_number() over (order by book.as_of, book.stage_key, book.time_bin, book.amount_tier) as cell_number,
+  dense_rank() over (order by book.evidence_on, book.stage_key, book.time_bin, book.amount_tier) as evidence_number
+from {{ book }} as book
+{%- endmacro %}
+
+{# The hazards of every step for the evidence of the open book, each from the finest cell that there is; for reasons
+   those of the coarser cells too. cells: numbered_cells. #}
+{% macro open_cell_hazards(cells, hazards, with_reasons=false) -%}
+with evidence as (
+  select distinct
+    evidence_number,
+    evidence_on,
+    stage_key,
+    time_bin,
+    amount_tier
+  from {{ cells }}
+)
+
+select
+  evidence.evidence_number,
+  overall.step_number,
+  {%- if with_reasons %}
+  overall.win_hazard as win_overall,
+  overall.loss_hazard as loss_overall,
+  coalesce(of_stage.win_hazard, overall.win_hazard) as win_stage,
+  coalesce(of_stage.loss_hazard, overall.loss_hazard) as loss_stage,
+  coalesce(of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_time,
+  coalesce(of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_time,
+  {%- endif %}
+  coalesce(of_tier.win_hazard, of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_tier,
+  coalesce(of_tier.loss_hazard, of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_tier
+from evidence
+inner join {{ hazards }} as overall
+  on evidence.evidence_on = overall.evidence_on
+    and overall.cell_level = 'overall'
+left join {{ hazards }} as of_stage
+  on overall.evidence_on = of_stage.evidence_on
+    and overall.step_number = of_stage.step_number
+    and evidence.stage_key = of_stage.stage_key
+    and of_stage.cell_level = 'stage'
+left join {{ hazards }} as of_time
+  on overall.evidence_on = of_time.evidence_on
+    and overall.step_number = of_time.step_number
+    and evidence.stage_key = of_time.stage_key
+    and evidence.time_bin = of_time.time_bin
+    and of_time.cell_level = 'time'
+left join {{ hazards }} as of_tier
+  on overall.evidence_on = of_tier.evidence_on
+    and overall.step_number = of_tier.step_number
+    and evidence.stage_key = of_tier.stage_key
+    and evidence.time_bin = of_tier.time_bin
+    and evidence.amount_tier = of_tier.amount_tier
+    and of_tier.cell_level = 'tier'
+{%- endmacro %}
+
 {# Cumulative incidence of winning (Aalen and Johansen: losing competes) for cells of the open book; the product of
    what stays open is exp(sum(ln)). One row per day and cell: p_<series>_<offset> = P(won by the end of that quarter),
-   p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the calendar. #}
-{% macro win_curves(days, exposures, cells, hazards, with_reasons=false) -%}
+   p_<series>_ever = within 105 weeks, p_win_week = within the first. Series: win, and for reasons each level without the
+   calendar. cells: numbered_cells; hazards: open_cell_hazards, with reasons where they are asked for. #}
+{% macro win_curves(exposures, cells, hazards, with_reasons=false) -%}
 {%- set series = ['win'] + (['overall', 'stage', 'time', 'tier'] if with_reasons else []) %}
 with exposed as (
   select
@@ -75,47 +136,16 @@ with exposed as (
 
 chained as (
   select
-    cells.as_of,
-    cells.stage_key,
-    cells.time_bin,
-    cells.amount_tier,
-    exposed.step_number,
+    cells.cell_number,
     exposed.quarter_offset,
     exposed.win_exposure,
     exposed.plain_exposure,
-    overall.win_hazard as win_overall,
-    overall.loss_hazard as loss_overall,
-    coalesce(of_stage.win_hazard, overall.win_hazard) as win_stage,
-    coalesce(of_stage.loss_hazard, overall.loss_hazard) as loss_stage,
-    coalesce(of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_time,
-    coalesce(of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_time,
-    coalesce(of_tier.win_hazard, of_time.win_hazard, of_stage.win_hazard, overall.win_hazard) as win_tier,
-    coalesce(of_tier.loss_hazard, of_time.loss_hazard, of_stage.loss_hazard, overall.loss_hazard) as loss_tier
+    hazards.*
   from {{ cells }} as cells
-  inner join {{ days }} as days on cells.as_of = days.as_of
   inner join exposed on cells.as_of = exposed.as_of
-  inner join {{ hazards }} as overall
-    on days.evidence_on = overall.evidence_on
-      and exposed.step_number = overall.step_number
-      and overall.cell_level = 'overall'
-  left join {{ hazards }} as of_stage
-    on days.evidence_on = of_stage.evidence_on
-      and exposed.step_number = of_stage.step_number
-      and cells.stage_key = of_stage.stage_key
-      and of_stage.cell_level = 'stage'
-  left join {{ hazards }} as of_time
-    on days.evidence_on = of_time.evidence_on
-      and exposed.step_number = of_time.step_number
-      and cells.stage_key = of_time.stage_key
-      and cells.time_bin = of_time.time_bin
-      and of_time.cell_level = 'time'
-  left join {{ hazards }} as of_tier
-    on days.evidence_on = of_tier.evidence_on
-      and exposed.step_number = of_tier.step_number
-      and cells.stage_key = of_tier.stage_key
-      and cells.time_bin = of_tier.time_bin
-      and cells.amount_tier = of_tier.amount_tier
-      and of_tier.cell_level = 'tier'
+  inner join {{ hazards }} as hazards
+    on cells.evidence_number = hazards.evidence_number
+      and exposed.step_number = hazards.step_number
 ),
 
 -- a step's chances: never more than all of what is open
@@ -133,10 +163,7 @@ chances as (
 
 won as (
   select
-    as_of,
-    stage_key,
-    time_bin,
-    amount_tier,
+    cell_number,
     step_number,
     quarter_offset
     {%- for level in series %},
@@ -144,24 +171,38 @@ won as (
     {%- endfor %}
   from chances
   window before as (
-    partition by as_of, stage_key, time_bin, amount_tier
+    partition by cell_number
     order by step_number, quarter_offset
     rows between unbounded preceding and 1 preceding
   )
+),
+
+by_cell as (
+  select
+    cell_number
+    {%- for level in series %}
+    {%- for offset in range(5) %},
+    sum(case when quarter_offset <= {{ offset }} then won_{{ level }} else 0e0 end) as p_{{ level }}_{{ offset }}
+    {%- endfor %},
+    sum(won_{{ level }}) as p_{{ level }}_ever
+    {%- endfor %},
+    sum(case when step_number = 1 then won_win else 0e0 end) as p_win_week
+  from won
+  group by cell_number
 )
 
 select
-  as_of,
-  stage_key,
-  time_bin,
-  amount_tier
+  cells.as_of,
+  cells.stage_key,
+  cells.time_bin,
+  cells.amount_tier
   {%- for level in series %}
   {%- for offset in range(5) %},
-  sum(case when quarter_offset <= {{ offset }} then won_{{ level }} else 0e0 end) as p_{{ level }}_{{ offset }}
+  by_cell.p_{{ level }}_{{ offset }}
   {%- endfor %},
-  sum(won_{{ level }}) as p_{{ level }}_ever
+  by_cell.p_{{ level }}_ever
   {%- endfor %},
-  sum(case when step_number = 1 then won_win else 0e0 end) as p_win_week
-from won
-group by as_of, stage_key, time_bin, amount_tier
+  by_cell.p_win_week
+from {{ cells }} as cells
+inner join by_cell on cells.cell_number = by_cell.cell_number
 {%- endmacro %}

@@ -7,10 +7,6 @@ days as (
   {{ days_asked(ref('dim_date'), 'asked.date_day = asked.week_end_on and asked.date_day <= (select as_of from context)') }}
 ),
 
-exposures as (
-  {{ hazard_exposures('days', ref('dim_date'), ref('int_calendar_index')) }}
-),
-
 from_open as (
   {{ expected_from_open(ref('int_win_curves'), ref('int_win_curves'), ref('int_win_amounts')) }}
 ),
@@ -20,7 +16,7 @@ arrivals as (
 ),
 
 from_new as (
-  {{ expected_from_new('days', 'exposures', 'arrivals', ref('int_new_business')) }}
+  {{ expected_from_new('days', ref('int_hazard_exposures'), 'arrivals', ref('int_new_business')) }}
 ),
 
 final as (

@@ -110,7 +110,8 @@ items as (
     {{ 'pipeline' if stage else 'cast(null as ' ~ dbt.type_string() ~ ')' }} as pipeline,
     count(case when is_counted then 1 end) as deals_lost,
     count(case when is_counted and amount_base is null then 1 end) as deals_lost_without_amount,
-    count(case when is_counted and amount_base > 0 then 1 end) as deals_lost_with_positive_amount,
+    -- a deal's amount is in the segments of its lines, also where it is counted for another product
+    count(case when amount_base > 0 then 1 end) as positive_amounts,
     sum(amount_base) as lost_amount,
     count(case when is_counted then days_in_stage_lost_at end) as deals_with_days,
     {{ quantile('case when is_counted then days_in_stage_lost_at end', 0.5) }} as median_days
@@ -143,7 +144,7 @@ all_items as (
     items.pipeline,
     coalesce(items.deals_lost, 0) as deals_lost,
     coalesce(items.deals_lost_without_amount, 0) as deals_lost_without_amount,
-    coalesce(items.deals_lost_with_positive_amount, 0) as item_deals_with_positive_amount,
+    coalesce(items.positive_amounts, 0) as positive_amounts,
     items.lost_amount,
     coalesce(items.deals_with_days, 0) as deals_with_days,
     items.median_days
@@ -223,8 +224,8 @@ final as (
     end as differs_from_total,
     rated.deals_lost_in_all < rated.min_sample as sample_too_small,
     cast(case
+      when rated.positive_amounts > 0 then rated.lost_amount
       when rated.deals_lost = 0 then 0
-      when rated.item_deals_with_positive_amount > 0 then rated.lost_amount
     end as decimal(38, 3)) as lost_amount,
     rated.deals_lost_without_amount,
     case
