@@ -120,7 +120,7 @@ class Publish(Section):
 
 
 class Forecasting(Section):
-    """`challenger`: also learn from each deal's history (extra `ml`); served only where its record is better."""
+    """`challenger`: learn from each deal's history too (extra `ml`); served where its record is better."""
 
     challenger: bool = False
 

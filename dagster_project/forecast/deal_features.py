@@ -40,7 +40,7 @@ class DealBook:
     """Looked-at deals, one row per deal and day, ordered by day; days are ordinals.
 
     features: name → values, nan where unknown. chances: [row, window] P(won in the window) by the curves.
-    closed_on (inf while open) and is_won lie in the future of their row. ends: last day of each fiscal quarter.
+    closed_on (inf while open) and is_won lie in the future of their row. ends: last days of fiscal quarters.
     owner_changes_from: first day on which a deal was seen with another owner than before; inf without any.
     """
 
@@ -58,12 +58,12 @@ class DealBook:
     owner_changes_from: float
 
     def window(self, number: int) -> tuple[Array, Array]:
-        """First day before, and last day of, a window, per row."""
+        """The day before a window and its last day, per row."""
         end = self.ends[np.minimum(self.quarter + number, len(self.ends) - 1)]
         return (self.day if number == 0 else self.ends[self.quarter + number - 1]), end
 
     def outcome_in(self, number: int) -> tuple[Array, Array]:
-        """What became of each deal in a window (NEITHER, WIN, LOSS), and whether it was open when it began."""
+        """What became of each deal in a window (NEITHER, WIN, LOSS), and whether it was open before it."""
         start, end = self.window(number)
         closes = (self.closed_on > start) & (self.closed_on <= end)
         outcome = np.where(closes, np.where(self.is_won, WIN, LOSS), NEITHER)

@@ -77,7 +77,9 @@ def _snapshots_sql(days: Sequence[date]) -> str:
         ),
         ("book", shared_sql("book_of_cells", "open_on_days")),
         ("exposures", shared_sql("hazard_exposures", "days", CALENDAR, CALENDAR_INDEX)),
-        ("curves_of_days", shared_sql("win_curves", "days", "exposures", "book", HAZARDS)),
+        ("cells", shared_sql("numbered_cells", "book")),
+        ("cell_hazards", shared_sql("open_cell_hazards", "cells", HAZARDS)),
+        ("curves_of_days", shared_sql("win_curves", "exposures", "cells", "cell_hazards")),
         (
             "curves",
             f"select {curve_columns} from {CURVES} union all select {curve_columns} from curves_of_days",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import pandas as pd
@@ -82,7 +82,7 @@ class Evidence:
     by_hazards: pd.DataFrame
     wins_of_weeks: pd.DataFrame
     deal_scores: pd.DataFrame
-    by_challenger: pd.DataFrame = NO_CHALLENGE.expected
+    by_challenger: pd.DataFrame = field(default_factory=NOTHING_EXPECTED.copy)
     refused_features: tuple[str, ...] = ()
 
 
@@ -117,7 +117,7 @@ def read_context(warehouse: Warehouse) -> LedgerContext:
 def read_evidence(warehouse: Warehouse, days: Sequence[date] = (), with_challenger: bool = False) -> Evidence:
     """All evidence up to the newest run's as-of day, in one pass over the ledger; `days` are to be forecast.
 
-    `with_challenger` needs scikit-learn, and trains models anew: what they told of another ledger is not kept.
+    `with_challenger` needs scikit-learn. Models are made anew each time: none is kept that saw other data.
 
     Raises:
         LedgerNotBuilt: the ledger has not been built.
