@@ -16,7 +16,7 @@ from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD, wape
 from dagster_project.forecast.intervals import CALIBRATED, QUANTILES, Range, quantile_loss
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
-from dagster_project.forecast.situations import HAZARDS
+from dagster_project.forecast.situations import MODELS
 
 SERVED = "served"
 """In the accuracy table: whatever had been chosen before the outcome at each origin."""
@@ -50,7 +50,7 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
     served = backtest[backtest["is_served"]].assign(method=SERVED)
     best = backtest[backtest["is_best_baseline"]]
     baseline = best.set_index(["origin", "quarter_offset"])["forecast"]
-    order = {method: place for place, method in enumerate((SERVED, *BASELINES, HAZARDS, BLEND))}
+    order = {method: place for place, method in enumerate((SERVED, *BASELINES, *MODELS, BLEND))}
     by_method = pd.concat([served, backtest]).groupby(["horizon", "method"], sort=False)
     for (horizon, method), rows in sorted(by_method, key=lambda item: (item[0][0], order[item[0][1]])):
         yield {

@@ -18,7 +18,7 @@ from dagster_project.forecast.challenge import BLEND, Record, challenge, with_bl
 from dagster_project.forecast.daily_book import DailyBook
 from dagster_project.forecast.gate import Choice, Maturity, choose
 from dagster_project.forecast.intervals import CALIBRATED, Range, conformal_range, error_scale
-from dagster_project.forecast.situations import HAZARDS, HORIZONS, Outlook, outlook
+from dagster_project.forecast.situations import HAZARDS, HORIZONS, MODELS, Outlook, outlook
 
 Array = np.ndarray
 
@@ -52,7 +52,7 @@ class Track:
         """Method → its forecast of the quarter's bookings per origin, nan where it had no evidence."""
         return {
             method: np.array([_forecast(origin.outlook, method) for origin in self.origins], dtype=float)
-            for method in (*BASELINES, HAZARDS, BLEND)
+            for method in (*BASELINES, *MODELS, BLEND)
         }
 
     @cached_property
