@@ -21,6 +21,7 @@ METHODS = {
     "run_rate": "the run rate of past quarters",
     "stage_share": "the share of each stage that was won in past quarters",
     "hazards": "how deals like these went on",
+    "challenger": "what was learned from the history of each deal",
     "hazards_and_baseline": "the mean of how deals like these went on and of the best simple method",
     "crm_probability": "the CRM's own probabilities",
     "same_window_last_quarter": "the same weeks of last quarter",

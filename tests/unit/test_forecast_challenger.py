@@ -444,3 +444,26 @@ def test_a_day_asked_for_is_answered_as_the_weeks_end_that_it_is(warehouse: Ware
     expected = expected_of_days(warehouse, [sunday])["open_expected"].iloc[0]
     book = whole[whole["as_of"] == pd.Timestamp(sunday)]
     assert (book["p_win_0"] * book["amount_if_won"]).sum() == pytest.approx(expected, abs=0.02)
+
+
+WITHOUT_THE_PACKAGE = """
+import sys
+from pathlib import Path
+for name in ("sklearn", "joblib", "threadpoolctl"):
+    sys.modules[name] = None
+from dagster_project.definitions import defs
+from dagster_project.forecast.evidence import read_evidence
+from dagster_project.warehouse import Warehouse
+evidence = read_evidence(Warehouse(Path(sys.argv[1])))
+sys.stdout.write(f"{len(evidence.by_hazards) > 0} {len(evidence.by_challenger)}")
+"""
+
+
+def test_without_the_package_everything_else_works(warehouse: Warehouse) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_PACKAGE, str(warehouse.path)],
+        capture_output=True,
+        check=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    assert done.stdout.decode() == "True 0"
