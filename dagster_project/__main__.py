@@ -18,6 +18,7 @@ INTERRUPTED = 130  # as shells report a process ended by Ctrl-C
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUNDLED_CONFIG = REPOSITORY / "pipeline.yaml"
 EXAMPLE_FOLDER = REPOSITORY / "data" / "example"
+NEWEST_EXAMPLE_FILE = "submissions.csv"
 EXAMPLE_TIME = datetime(2026, 5, 16, tzinfo=UTC).timestamp()
 
 RARE_COLLECTIONS = (100_000, 50, 100)
@@ -243,8 +244,11 @@ def one_clear_line(log_file: Path) -> Iterator[None]:
 
 
 def write_example_if_missing(settings: Settings) -> None:
-    """Write the files that the bundled pipeline.yaml reads; any other configuration is left alone."""
-    if settings.config_path != BUNDLED_CONFIG or EXAMPLE_FOLDER.exists():
+    """Write the files that the bundled pipeline.yaml reads; any other configuration is left alone.
+
+    An example that an older version wrote gets the files that it lacks; those it has stay as they are.
+    """
+    if settings.config_path != BUNDLED_CONFIG or (EXAMPLE_FOLDER / NEWEST_EXAMPLE_FILE).exists():
         return
     from dagster_project.simulate.example import write_example
 
@@ -256,7 +260,13 @@ def write_example_if_missing(settings: Settings) -> None:
     for path in unfinished.iterdir():
         # The reader waits for files that were written a moment ago, lest they grow; these do not.
         os.utime(path, (EXAMPLE_TIME, EXAMPLE_TIME))
-    unfinished.rename(EXAMPLE_FOLDER)
+    if not EXAMPLE_FOLDER.exists():
+        unfinished.rename(EXAMPLE_FOLDER)
+        return
+    for path in sorted(unfinished.iterdir()):
+        if not (EXAMPLE_FOLDER / path.name).exists():
+            path.rename(EXAMPLE_FOLDER / path.name)
+    shutil.rmtree(unfinished)
 
 
 def day(text: str, name: str) -> date:

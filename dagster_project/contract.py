@@ -274,16 +274,16 @@ BUSINESS_ENTITIES: dict[str, Entity] = {
             },
             required=("submitted_on", "period", "owner", "amount"),
         ),
+        # One change of a what-if; `subject` is a deal or a stage, and `value` is read as the change demands.
         Entity(
             "scenarios",
             {
-                "scenario": "text",
-                "parameter": "text",
-                "segment_type": "text",
-                "segment": "text",
-                "value": "text",
+                **dict.fromkeys(("scenario", "change", "subject", "value"), "text"),
+                "starts_on": "date",
+                "ramp_days": "integer",
+                "source": "text",
             },
-            required=("scenario", "parameter", "value"),
+            required=("scenario", "change"),
         ),
         Entity(
             "fx_rates",

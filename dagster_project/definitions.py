@@ -13,6 +13,10 @@ from dagster_project.extract.as_of import resolve_as_of
 from dagster_project.extract.assets import build_extract_assets, landing_keys
 from dagster_project.extract.landing import Landing
 from dagster_project.forecast.assets import build_forecast_assets
+from dagster_project.forecast.review_assets import build_review_assets
+from dagster_project.forecast.review_tables import REVIEW_NAMES
+from dagster_project.forecast.scenario_assets import build_scenario_assets
+from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
 from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import build_publish_assets
 from dagster_project.settings import Settings, load_settings
@@ -32,9 +36,13 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     context = build_run_context_asset(settings, extract_keys, find_landed)
     manifest = load_manifest(settings, dbt_project)
     transform = build_transform_assets(settings, manifest, feeds, dbt_project)
-    forecast = build_forecast_assets(settings, partitions, api_keys(settings))
+    forecast = [
+        *build_forecast_assets(settings, partitions, api_keys(settings)),
+        *build_review_assets(settings, partitions, api_keys(settings)),
+        *build_scenario_assets(settings, partitions, api_keys(settings)),
+    ]
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = build_publish_assets(settings, served, PUBLISHED_NAMES)
+    publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES))
 
     jobs = build_jobs(settings, partitions)
     schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
@@ -43,7 +51,7 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     file_sensors = [automation.build_file_sensor(settings, jobs.land_files)] if jobs.land_files else []
     return dg.Definitions(
         assets=freshness.with_freshness(settings, [*extract, context, transform, *forecast, *publish]),
-        asset_checks=[freshness.build_data_check(settings)],
+        asset_checks=[freshness.build_data_check(settings), freshness.build_source_check(settings)],
         jobs=jobs.all(),
         schedules=schedules,
         sensors=[

@@ -1,14 +1,17 @@
 """What is due when: freshness policies over all assets, and a check on the data that are served."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import duckdb
 
+from dagster_project.extract.as_of import reached_days
+from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.publish.assets import PUBLISHED_MARTS_KEY
 from dagster_project.publish.versions import current_file
-from dagster_project.settings import Settings
+from dagster_project.settings import ApiSource, Settings
 
 DUE_CRON = "0 7 * * *"
 DUE_HOUR = 7
@@ -64,9 +67,115 @@ def due_day(settings: Settings, now: datetime) -> date:
     """
     if isinstance(settings.business.as_of, date):
         return settings.business.as_of
+    day = last_weekday(settings, now)
+    fixed = [told for source in settings.sources if (told := getattr(source, "data_as_of", None))]
+    return min([day, *fixed])
+
+
+def last_weekday(settings: Settings, now: datetime) -> date:
+    """The last weekday before today; the one before, until the hour at which the nightly run is due."""
     local = now.astimezone(settings.business.zone)
     day = local.date() - timedelta(days=1 if local.hour >= DUE_HOUR else 2)
     while day.isoweekday() > 5:
         day -= timedelta(days=1)
-    fixed = [told for source in settings.sources if (told := getattr(source, "data_as_of", None))]
-    return min([day, *fixed])
+    return day
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the data of a source reach.
+
+    `day`: None while nothing dated has arrived. `is_fixed`: by `data_as_of`, so that they are not expected to
+    grow. `is_read_by_us`: a CRM, not files that others deliver.
+    """
+
+    source: str
+    day: date | None
+    is_fixed: bool
+    is_read_by_us: bool
+
+
+def build_source_check(settings: Settings) -> dg.AssetChecksDefinition:
+    """A forecast knows no more than its slowest source: the check says which one that is, and since when."""
+
+    @dg.asset_check(
+        asset=BOOKINGS.name,
+        name="sources_are_up_to_date",
+        description="No source is further behind than `alerts: source_lag_business_days` allows.",
+    )
+    def sources_are_up_to_date() -> dg.AssetCheckResult:
+        return judge_sources(
+            source_reaches(settings),
+            last_weekday(settings, datetime.now(UTC)),
+            settings.alerts.source_lag_business_days,
+            settings.business.as_of if isinstance(settings.business.as_of, date) else None,
+        )
+
+    return sources_are_up_to_date
+
+
+def source_reaches(settings: Settings) -> list[Reach]:
+    """The sources of the configuration, and how far each reaches by what has landed."""
+    days = reached_days(settings)
+    return [
+        Reach(
+            source.name,
+            found.day if (found := days[source.name]) else None,
+            getattr(source, "data_as_of", None) is not None,
+            isinstance(source, ApiSource),
+        )
+        for source in settings.sources
+    ]
+
+
+def judge_sources(
+    reaches: Sequence[Reach], due: date, allowed: int, looks_back_to: date | None = None
+) -> dg.AssetCheckResult:
+    """The result of the check on the day when `due` is the last business day that is over.
+
+    A late CRM is an error: it is read every night, so a lag means that reading fails. Late files are a
+    warning: somebody else delivers them. `looks_back_to`: a fixed as-of day; none needs to reach further.
+    """
+    needed = min(due, looks_back_to) if looks_back_to else due
+    lags = {one: weekdays_between(one.day, needed) for one in reaches if one.day and not one.is_fixed}
+    late = {one: lag for one, lag in lags.items() if lag > allowed}
+    silent = [one for one in reaches if one.day is None]
+    told = [
+        *(
+            f"{one.source} reaches {one.day} and is {lag:,} business days behind {needed}"
+            for one, lag in sorted(late.items(), key=lambda item: (-item[1], item[0].source))
+        ),
+        *(f"{one.source} has delivered nothing dated yet" for one in silent),
+    ]
+    is_ours = any(one.is_read_by_us for one in (*late, *silent))
+    remedy = (
+        "Look at the last runs that land it."
+        if is_ours
+        else "Deliver a newer export, or write `data_as_of:` at the source if its data are not to grow."
+    )
+    return dg.AssetCheckResult(
+        passed=not told,
+        severity=dg.AssetCheckSeverity.ERROR if is_ours else dg.AssetCheckSeverity.WARN,
+        description=f"{'; '.join(told)}. {remedy}" if told else f"no source is late for {needed}",
+        metadata={
+            "due": str(needed),
+            "allowed_business_days": allowed,
+            **{f"reach of {one.source}": _reach_in_words(one, lags.get(one)) for one in reaches},
+        },
+    )
+
+
+def weekdays_between(day: date, due: date) -> int:
+    """Weekdays after `day` up to `due`; 0 where it reaches further."""
+    return sum(
+        date.fromordinal(number).isoweekday() <= 5
+        for number in range(day.toordinal() + 1, due.toordinal() + 1)
+    )
+
+
+def _reach_in_words(reach: Reach, lag: int | None) -> str:
+    if reach.day is None:
+        return "nothing dated yet"
+    if reach.is_fixed:
+        return f"{reach.day} (data_as_of: not expected to grow)"
+    return f"{reach.day}, {lag:,} business days behind" if lag else f"{reach.day}"

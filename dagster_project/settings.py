@@ -135,8 +135,14 @@ class Forecasting(Section):
 
 
 class Alerts(Section):
-    """`webhook`: an address for alerts. Nothing calls it in this version: failures are logged."""
+    """When somebody should hear of it.
 
+    `source_lag_business_days`: how many business days (Monday to Friday) a source may be behind the last one
+    that is over, before a check of the forecast fails. `webhook`: an address for alerts. Nothing calls it in
+    this version: failures are logged.
+    """
+
+    source_lag_business_days: int = Field(2, ge=0)
     webhook: SecretStr | None = None
 
 

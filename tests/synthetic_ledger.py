@@ -42,6 +42,7 @@ class Deal:
 
     key: str
     moves: tuple[Move, ...]
+    source: str = "crm"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
             pushes += _is_push(previous, move)
             facts = {
                 "deal_key": deal.key,
+                "source_relation": deal.source,
                 "amount_native": move.amount,
                 "currency": move.currency,
                 "amount_base": move.amount if move.currency == "EUR" else None,
@@ -167,8 +169,9 @@ def write_ledger(
     stages = pd.DataFrame(
         {"stage_key": list(chances), "stage": list(chances), "probability": list(chances.values())}
     )
-    deals = tables.versions[["deal_key"]].drop_duplicates().assign(source_relation="crm")
+    deals = tables.versions[["deal_key", "source_relation"]].drop_duplicates()
     deals["deal_id"] = deals["deal_key"]
+    deals["deal_name"] = "Deal " + deals["deal_key"]
     rates = pd.DataFrame(
         [
             ("EUR", 1.0, date(1900, 1, 1), date(9999, 12, 31)),
@@ -200,7 +203,7 @@ def write_ledger(
         ("ledger.dim_date", days, DATE_COLUMNS),
         ("ledger.int_fx_rates", rates, RATE_COLUMNS),
         ("ledger.dim_stage", stages, {"stage_key": "string", "stage": "string", "probability": "double"}),
-        ("ledger.dim_deal", deals, {"deal_key": "string", "source_relation": "string", "deal_id": "string"}),
+        ("ledger.dim_deal", deals, DEAL_COLUMNS),
         ("ledger.int_stage_visits", visits, VISIT_COLUMNS),
         ("staging.stg_run_context", context, CONTEXT_COLUMNS),
     )
@@ -215,6 +218,7 @@ def write_ledger(
 
 VERSION_COLUMNS = {
     "deal_key": "string",
+    "source_relation": "string",
     "version_number": "int",
     "valid_from_at": "timestamp",
     "valid_to_at": "timestamp",
@@ -279,6 +283,8 @@ CONTEXT_COLUMNS = {
     "definition_version": "string",
     "week_start": "int",
 }
+
+DEAL_COLUMNS = dict.fromkeys(("deal_key", "source_relation", "deal_id", "deal_name"), "string")
 
 VISIT_COLUMNS = {
     "deal_key": "string",

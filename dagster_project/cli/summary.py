@@ -22,7 +22,8 @@ METHODS = {
     "stage_share": "the share of each stage that was won in past quarters",
     "hazards": "how deals like these went on",
     "challenger": "what was learned from the history of each deal",
-    "hazards_and_baseline": "the mean of how deals like these went on and of the best simple method",
+    "combination": "the weighted mean of how deals like these went on and of past quarters",
+    "combination_and_baseline": "half the best simple method, half how such deals and past quarters went on",
     "crm_probability": "the CRM's own probabilities",
     "same_window_last_quarter": "the same weeks of last quarter",
     "same_window_last_year": "the same weeks of last year",
@@ -42,6 +43,7 @@ def summary_lines(settings: Settings) -> list[str]:
             *open_pipeline(connection, settings.business.currency, as_of),
             *won_this_quarter(connection, settings.business.currency, as_of),
             *forecast(connection, settings.business.currency, as_of),
+            *what_if(connection, settings.business.currency, as_of),
             *slowest_stage(connection),
             *left_out(connection),
             *what_the_data_cannot_tell(connection),
@@ -135,6 +137,42 @@ def forecast(connection: duckdb.DuckDBPyConnection, currency: str, as_of: date) 
     later = ", ".join(f"{row['period']} {money(row['mean'], currency)}" for row in served[1:])
     if later:
         yield fact("", f"then {later}")
+
+
+def what_if(connection: duckdb.DuckDBPyConnection, currency: str, as_of: date) -> Iterator[str]:
+    """The scenario that changes this quarter and the next most, in one line; nothing where none is set."""
+    if not many(connection, "select 1 from duckdb_tables() where table_name = 'forecast_scenarios'"):
+        return
+    rows = many(
+        connection,
+        """
+        with asked as (
+          select *
+          from forecast_scenarios
+          where as_of = ? and quarter_offset <= 1
+          qualify kind = max(kind) over ()
+        ),
+        largest as (
+          select scenario
+          from asked
+          group by scenario
+          order by sum(abs(difference_amount)) desc, scenario
+          limit 1
+        )
+        select asked.scenario, period, with_amount, difference_amount
+        from asked inner join largest on asked.scenario = largest.scenario
+        order by quarter_offset
+        """,
+        as_of,
+    )
+    if not rows:
+        return
+    quarters = ", ".join(
+        f"{row['period']} {money(row['with_amount'], currency)} "
+        f"({'+' if row['difference_amount'] >= 0 else '-'}{money(abs(row['difference_amount']), currency)})"
+        for row in rows
+    )
+    yield fact("What if", f"{rows[0]['scenario']}: {quarters}")
 
 
 def held(row: Row) -> str:

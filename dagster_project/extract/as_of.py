@@ -52,14 +52,7 @@ def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = Fals
         if explicit > yesterday:
             raise AsOfError(f"{basis} is {explicit}, which is not over; the last complete day is {yesterday}")
         return AsOf(explicit, basis)
-    landing = Landing(settings.paths.landing)
-    zone = settings.business.zone
-    found = {
-        source.name: (
-            crm_day(source, landing, zone) if isinstance(source, ApiSource) else source_day(source, landing)
-        )
-        for source in settings.sources
-    }
+    found = reached_days(settings)
     known = {name: day for name, day in found.items() if day is not None}
     if not known:
         raise AsOfError(
@@ -77,6 +70,17 @@ def resolve_as_of(settings: Settings, now: datetime, *, is_intraday: bool = Fals
     for warning in warnings:
         logger.warning(warning)
     return AsOf(result.day, result.basis, " ".join(warnings) or None)
+
+
+def reached_days(settings: Settings) -> dict[str, AsOf | None]:
+    """How far the data of each source reach, by its name; None while it has delivered nothing dated."""
+    landing, zone = Landing(settings.paths.landing), settings.business.zone
+    return {
+        source.name: (
+            crm_day(source, landing, zone) if isinstance(source, ApiSource) else source_day(source, landing)
+        )
+        for source in settings.sources
+    }
 
 
 def source_day(source: FileSource, landing: Landing) -> AsOf | None:

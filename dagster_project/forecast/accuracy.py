@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dagster_project.forecast.backtest import Origin, Served, TrackRecord
+from dagster_project.forecast.backtest import Served, TrackRecord
 from dagster_project.forecast.baselines import BASELINES, Remaining
 from dagster_project.forecast.challenge import BLEND
+from dagster_project.forecast.combination import COMBINATION
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.gate import NO_METHOD, wape
 from dagster_project.forecast.intervals import CALIBRATED, QUANTILES, Range, quantile_loss
 from dagster_project.forecast.ledger_queries import THOUSANDTHS
-from dagster_project.forecast.situations import MODELS
+from dagster_project.forecast.situations import MODELS, Origin
 
 SERVED = "served"
 """In the accuracy table: whatever had been chosen before the outcome at each origin."""
@@ -34,7 +35,11 @@ def backtest_rows(record: TrackRecord, quarters: FiscalQuarters) -> Iterator[dic
             track.origins, record.served[horizon], track.baselines, strict=True
         ):
             for method, answer in origin.outlook.remaining.items():
-                spread, evidence = track.range_for(origin.outlook, method)
+                spread, evidence = (
+                    (served.range, served.evidence_origins)
+                    if method == served.choice.method
+                    else record.range_for(origin.outlook, method)
+                )
                 is_best = baseline.method == method
                 yield _backtest_row(origin, served, is_best, quarters, method, answer, spread, evidence)
 
@@ -50,7 +55,7 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
     served = backtest[backtest["is_served"]].assign(method=SERVED)
     best = backtest[backtest["is_best_baseline"]]
     baseline = best.set_index(["origin", "quarter_offset"])["forecast"]
-    order = {method: place for place, method in enumerate((SERVED, *BASELINES, *MODELS, BLEND))}
+    order = {method: place for place, method in enumerate((SERVED, *BASELINES, *MODELS, COMBINATION, BLEND))}
     by_method = pd.concat([served, backtest]).groupby(["horizon", "method"], sort=False)
     for (horizon, method), rows in sorted(by_method, key=lambda item: (item[0][0], order[item[0][1]])):
         yield {

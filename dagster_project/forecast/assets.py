@@ -8,6 +8,8 @@ import dagster as dg
 import pandas as pd
 
 from dagster_project import run_lock
+from dagster_project.forecast.chart_images import chart_markdown
+from dagster_project.forecast.charts import accuracy_chart, fan_chart
 from dagster_project.forecast.evidence import LedgerContext, LedgerNotBuilt, read_context, read_evidence
 from dagster_project.forecast.fiscal_quarters import CalendarTooShort
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
@@ -50,8 +52,8 @@ _DESCRIPTIONS = {
     BOOKINGS: """How much will be won by the end of this fiscal quarter and of each of the next four.
 
 What is already won, what open deals and what deals not yet created are expected to bring, with an 80 % range.
-The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or
-hazards (how deals like these went on) where they have erred less than the baselines chosen then.
+The method is the baseline that erred least on earlier forecasts whose outcome was known on that day, or the
+combination of models (how deals like these went on) and baselines where it erred less than those chosen then.
 The nightly run writes its day once, as `live`; a backfill of any day writes `backfill` rows beside it.
 Backfill reads the ledger as it is and needs no other step.
 """,
@@ -207,7 +209,12 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
         metadata={"rows": rows[BACKTEST], "origins": int(forecasts.backtest["origin"].nunique())},
     )
     yield dg.MaterializeResult(
-        asset_key=ACCURACY.name, metadata={"rows": rows[ACCURACY], "served": dg.MetadataValue.md(served)}
+        asset_key=ACCURACY.name,
+        metadata={
+            "rows": rows[ACCURACY],
+            "served": dg.MetadataValue.md(served),
+            **_record(forecasts.backtest, len(plan.days)),
+        },
     )
     yield dg.MaterializeResult(asset_key=DEALS.name, metadata={"rows": rows[DEALS], **days})
     yield dg.MaterializeResult(
@@ -216,7 +223,12 @@ def describe(plan: Plan, forecasts: Forecasts, broken: Sequence[str]) -> Iterato
     )
     yield dg.MaterializeResult(
         asset_key=BOOKINGS.name,
-        metadata={"rows": rows[BOOKINGS], **days, **_headline(newest)},
+        metadata={
+            "rows": rows[BOOKINGS],
+            **days,
+            **_headline(newest),
+            **_fan(newest, forecasts.backtest, len(plan.days)),
+        },
         check_results=[
             dg.AssetCheckResult(
                 check_name=COHERENCE_CHECK,
@@ -239,6 +251,21 @@ def _headline(newest: pd.DataFrame) -> dict[str, Any]:
         "method": str(this_quarter["served_method"]),
         "forecast": dg.MetadataValue.md(forecast_markdown(newest)),
     }
+
+
+def _fan(newest: pd.DataFrame, backtest: pd.DataFrame, days: int) -> dict[str, Any]:
+    total = newest[newest["segment_type"] == "total"]
+    if total.empty:
+        return {}
+    booked = backtest.loc[backtest["segment_type"] == "total", ["period", "actual"]].drop_duplicates("period")
+    text = "bookings of past quarters, and the forecast of this and the next with its range"
+    return {"chart": dg.MetadataValue.md(chart_markdown(fan_chart(total, booked), text, days))}
+
+
+def _record(backtest: pd.DataFrame, days: int) -> dict[str, Any]:
+    text = "errors of what was served and of the best baseline, by horizon"
+    spec = accuracy_chart(backtest[backtest["segment_type"] == "total"])
+    return {"chart": dg.MetadataValue.md(chart_markdown(spec, text, days))}
 
 
 def _reasons(gate: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ COUNT = "count"
 AVERAGE_AMOUNT_DAYS = 365
 DRIFT_WEEKS = 13
 FEWEST_EXPECTED_WINS = 10.0
+GIVEN_UP_AFTER_DAYS = 365
 
 Array = np.ndarray
 
@@ -58,7 +59,7 @@ class DailyBook:
     open_forecastable_deals: Array
     bookings: pd.DataFrame
     cycles: pd.DataFrame
-    event_days: Array
+    event_days: tuple[Array, ...]
     by_hazards: Mapping[tuple[date, int], Remaining]
     wins_of_weeks: pd.DataFrame
     by_challenger: Mapping[tuple[date, int], Remaining]
@@ -108,6 +109,31 @@ class DailyBook:
                 return thousandths / priced
         return None
 
+    def lumpiness(self, day: int) -> float:
+        """Mean square of a booking / its mean over the last year as known on `day`, in thousandths.
+
+        Bookings are on record by day: within a day of n the sum varies by n × the variance of one (unbiased).
+        0.0 with fewer than two bookings.
+        """
+        won_on = self.bookings["won_on"].to_numpy()
+        low, high = np.searchsorted(won_on, [day - AVERAGE_AMOUNT_DAYS + 1, day + 1])
+        rows = self.bookings.iloc[low:high]
+        seen = rows["visible_on"].to_numpy() <= day
+        if not seen.any():
+            return 0.0
+        days, place = np.unique(won_on[low:high][seen], return_inverse=True)
+        deals, thousandths = np.zeros(len(days), dtype=np.int64), np.zeros(len(days), dtype=np.int64)
+        np.add.at(deals, place, rows["priced_deals"].to_numpy()[seen])
+        np.add.at(thousandths, place, rows["thousandths"].to_numpy()[seen])
+        booked = deals > 0
+        bookings, money = int(deals[booked].sum()), int(thousandths[booked].sum())
+        degrees = int(booked.sum()) - 1
+        if degrees < 1 or money <= 0:
+            return 0.0
+        mean = money / bookings
+        squares = float(((thousandths[booked] - deals[booked] * mean) ** 2 / deals[booked]).sum())
+        return squares / degrees / mean + mean
+
     def mean_cycle_days(self, day: int) -> float | None:
         """Mean days from first known stage to won, over deals won by `day`; None without any."""
         known = self.cycles[self.cycles["won_on"] <= day]
@@ -126,9 +152,16 @@ class DailyBook:
         return float(weeks.loc[known, "observed_wins"].sum()) / expected
 
     def fresh_on(self, day: int) -> date | None:
-        """The newest day, up to `day`, on which the ledger holds an event."""
-        place = int(np.searchsorted(self.event_days, day, side="right"))
-        return self.quarters.first_day + timedelta(days=int(self.event_days[place - 1])) if place else None
+        """The day up to which every source tells of events: the oldest of their newest up to `day`.
+
+        A source that has told nothing for a year is taken for one that was given up.
+        """
+        places = [(days, int(np.searchsorted(days, day, side="right"))) for days in self.event_days]
+        newest = [int(days[place - 1]) for days, place in places if place]
+        if not newest:
+            return None
+        kept = [number for number in newest if number > day - GIVEN_UP_AFTER_DAYS]
+        return self.quarters.first_day + timedelta(days=min(kept, default=max(newest)))
 
 
 _BEFORE_EVERYTHING = -1_000_000
@@ -174,7 +207,7 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
     return DailyBook(
         quarters=quarters,
         through=through,
-        first_event_on=evidence.event_days[0] if evidence.event_days else None,
+        first_event_on=min((days[0] for days in evidence.event_days.values()), default=None),
         amount=measure("thousandths"),
         count=measure("deals"),
         open_deals=total("deals"),
@@ -184,7 +217,10 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
         open_forecastable_deals=total("deals", forecastable.astype(np.int64)),
         bookings=bookings.sort_values(["won_on", "visible_on"], ignore_index=True),
         cycles=_numbered(evidence.cycles, "won_on", start),
-        event_days=np.array([(day - quarters.first_day).days for day in evidence.event_days], dtype=np.int64),
+        event_days=tuple(
+            np.array([(day - quarters.first_day).days for day in days], dtype=np.int64)
+            for days in evidence.event_days.values()
+        ),
         by_hazards=_remaining(evidence.by_hazards),
         wins_of_weeks=evidence.wins_of_weeks.astype({"as_of": "datetime64[us]"}),
         by_challenger=_remaining(evidence.by_challenger),

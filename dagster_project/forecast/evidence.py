@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -64,7 +64,7 @@ class Evidence:
         booked, placed on the days and in the stages in which they had been open.
     cycles: won_on, deals, days: days from first known stage to won, imports left out.
     stages: stage_key, probability (0-1, nullable).
-    event_days: days on which the ledger holds any event, ascending.
+    event_days: source → days on which the ledger holds an event of it, ascending.
     by_hazards: as_of, quarter_number, open_expected, new_expected (amounts): what hazards expect at every
         week's end and on the days to forecast; empty before dbt has built their evidence.
     by_challenger: the same columns, by the challenger; empty where it is off or has too little to learn from.
@@ -78,7 +78,7 @@ class Evidence:
     won_from_open: pd.DataFrame
     cycles: pd.DataFrame
     stages: pd.DataFrame
-    event_days: tuple[date, ...]
+    event_days: Mapping[str, tuple[date, ...]]
     by_hazards: pd.DataFrame
     wins_of_weeks: pd.DataFrame
     deal_scores: pd.DataFrame
@@ -138,7 +138,10 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = (), with_challeng
         won_from_open=warehouse.query(won_spans + won_from_open_sql(quarters, context.as_of)),
         cycles=warehouse.query(CYCLES),
         stages=warehouse.query(STAGES),
-        event_days=tuple(stamp.date() for stamp in warehouse.query(EVENT_DAYS)["event_day"]),
+        event_days={
+            str(source): tuple(stamp.date() for stamp in rows["event_day"])
+            for source, rows in warehouse.query(EVENT_DAYS).groupby("source_relation")
+        },
         by_hazards=by_hazards,
         wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
         deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),

@@ -22,6 +22,7 @@ FALLBACK = "fallback"
 NO_EVIDENCE = "no evidence"
 PASSED = "passed"
 BLENDED = "blended"
+DRIFT = "drift"
 JUDGED = (CHOSEN, PASSED, BLENDED)
 """By their errors, all of them."""
 

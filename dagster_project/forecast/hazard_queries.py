@@ -71,6 +71,25 @@ def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
     return warehouse.query(_scores_sql(days))
 
 
+def chances_of_days(warehouse: Warehouse, days: Sequence[date], most_deals: int) -> pd.DataFrame:
+    """Chance and expected amount of about `most_deals` open deals of some days, a sample by their keys.
+
+    Columns: as_of, deal_key, p_win_this_quarter, expected_this_quarter. All deals, where they are fewer.
+    """
+    listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
+    open_then = warehouse.query(
+        f"select count(*) as deals from {CALENDAR} as days inner join {SPANS} as spans "
+        "on days.date_day >= spans.valid_from_date "
+        "and (days.date_day < spans.valid_to_date or spans.valid_to_date is null) "
+        f"where days.date_day in ({listed})"
+    )
+    every = -(-int(open_then["deals"].iloc[0]) // most_deals)
+    return warehouse.query(
+        "select as_of, deal_key, p_win_this_quarter, expected_this_quarter "
+        f"from ({_scores_sql(days)}) where deal_number % {max(1, every)} = 0 order by as_of, deal_key"
+    )
+
+
 def _given_days(days: Sequence[date]) -> str:
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")

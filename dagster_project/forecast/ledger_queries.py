@@ -24,9 +24,11 @@ order by date_day
 """
 
 EVENT_DAYS = """
-select distinct valid_from_date as event_day
+select distinct
+  source_relation,
+  valid_from_date as event_day
 from ledger.fct_deal_versions
-order by valid_from_date
+order by valid_from_date, source_relation
 """
 
 STAGES = """

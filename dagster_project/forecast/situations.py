@@ -20,6 +20,10 @@ MODELS = (HAZARDS, CHALLENGER)
 HORIZONS = 5
 """This fiscal quarter and the next four."""
 
+EARLY, MIDDLE, LATE = (f"this quarter, {part}" for part in ("early", "middle", "late"))
+HORIZON_ORDER = (LATE, MIDDLE, EARLY, *(f"quarter+{offset}" for offset in range(1, HORIZONS)))
+"""From near to far: what is learned about one horizon tells something about its neighbours."""
+
 PAST_QUARTERS = 4
 """A year of completed quarters tells shares and yields: seasons are in it, old habits are not."""
 
@@ -33,6 +37,8 @@ LATE_DAYS_LEFT = 30
 class Outlook:
     """All methods' answers on one day for one quarter, in thousandths of the reporting currency.
 
+    lumpiness: mean square of a booking / its mean, so that bookings that come one by one, m in all, vary by
+        m × lumpiness (variance).
     remaining: method → parts still to come; a method without evidence is absent.
     """
 
@@ -44,7 +50,17 @@ class Outlook:
     already_won: int
     already_won_without_amount: int
     typical_booking: float
+    lumpiness: float
     remaining: dict[str, Remaining]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One completed forecast: what was seen, what then was booked (thousandths), and when that was final."""
+
+    outlook: Outlook
+    actual: int
+    known_on: date
 
 
 def horizon_of(quarter_offset: int, days_left: int) -> str:
@@ -52,8 +68,8 @@ def horizon_of(quarter_offset: int, days_left: int) -> str:
     if quarter_offset > 0:
         return f"quarter+{quarter_offset}"
     if days_left > EARLY_DAYS_LEFT:
-        return "this quarter, early"
-    return "this quarter, late" if days_left <= LATE_DAYS_LEFT else "this quarter, middle"
+        return EARLY
+    return LATE if days_left <= LATE_DAYS_LEFT else MIDDLE
 
 
 def outlook(book: DailyBook, day: date, quarter_offset: int) -> Outlook:
@@ -92,6 +108,7 @@ def outlook(book: DailyBook, day: date, quarter_offset: int) -> Outlook:
         already_won=int(book.amount.won[target, number]),
         already_won_without_amount=deals - priced,
         typical_booking=average or 0.0,
+        lumpiness=book.lumpiness(number),
         remaining=remaining,
     )
 

@@ -115,7 +115,10 @@ EXPORTS = {
 }
 """Per entity, the export's header for each of our fields, in file order."""
 
-DATE_COLUMNS = ("close_date", "started_on", "ended_on", "valid_from", "rate_date", "recorded_on", "date")
+DATE_COLUMNS = (
+    *("close_date", "started_on", "ended_on", "valid_from", "rate_date", "recorded_on", "date"),
+    "submitted_on",
+)
 DEAL_URL = "https://crm.example.com/deals/"
 
 
@@ -134,11 +137,20 @@ def write_crm_export(world: World, folder: Path, as_of: date) -> dict[str, int]:
         headers = EXPORTS.get(entity)
         table = frame if headers is None else frame[list(headers)].rename(columns=headers)
         path = folder / f"{entity}.csv"
-        beside = folder / f".{entity}.csv.{os.getpid()}"
-        table.to_csv(beside, index=False, encoding="utf-8", lineterminator="\n")
-        os.replace(beside, path)
-        rows[path.name] = len(table)
+        rows[path.name] = _write(table, path)
     return rows
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> int:
+    """Write a table of the business beside the export, in the same way; returns its rows."""
+    return _write(_as_text(frame), path)
+
+
+def _write(table: pd.DataFrame, path: Path) -> int:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    table.to_csv(beside, index=False, encoding="utf-8", lineterminator="\n")
+    os.replace(beside, path)
+    return len(table)
 
 
 def text_frames(known: Known) -> dict[str, pd.DataFrame]:

@@ -55,7 +55,7 @@ def draw_deals(
     config: SimulationConfig, company: Company, rng: np.random.Generator, count: int, first_number: int
 ) -> NewDeals:
     """Draw `count` deals; `first_number` is the number of the first among all deals of the simulation."""
-    days, weights = _creation_days(config)
+    days, weights = creation_days(config)
     created = np.sort(rng.choice(days, size=count, p=weights))
     pipeline = rng.choice(len(cat.PIPELINES), size=count, p=[p.share for p in cat.PIPELINES]).astype(np.int8)
     account = _pick_accounts(company, rng, created)
@@ -107,7 +107,7 @@ def snap_to_month_end(days: np.ndarray, which: np.ndarray) -> np.ndarray:
     return np.where(which, last, days)
 
 
-def _creation_days(config: SimulationConfig) -> tuple[np.ndarray, np.ndarray]:
+def creation_days(config: SimulationConfig) -> tuple[np.ndarray, np.ndarray]:
     """Days on which deals can be created, and their probabilities by trend, season and weekday."""
     days = np.arange(day_number(config.start_on), day_number(config.end_on) + 1)
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12

@@ -99,3 +99,10 @@ def _backward(
         else:
             value = stayed
         yield day - 1, value
+
+
+def win_probabilities_until(
+    hazards: Hazards, config: SimulationConfig, by: date, first: date
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(day number, P(won at the end of `by`): [stage, segment, age in days]) from `by` back to `first`."""
+    return _backward(hazards, config, day_number(first), day_number(by))

@@ -19,6 +19,7 @@ LONG_MARTS = {
     "mart_stage_durations": ("visits_completed", "visits_open"),
     "mart_win_rate_cohorts": ("deals_in_cohort", "deals_won", "deals_open"),
     "mart_pipeline_coverage": ("won_amount", "deals_open", "open_amount"),
+    "mart_bookings_pacing": ("deals_won", "won_amount"),
     "mart_pipeline_generation": ("deals_generated", "as_created_amount"),
     "mart_close_date_slippage": ("deals_start", "deals_start_slipped"),
     "mart_loss_reasons": ("deals_lost", "lost_amount"),

@@ -322,3 +322,22 @@ def test_deals_left_out_of_the_metrics_are_no_evidence(tmp_path: Path) -> None:
     assert book.cycles.equals(plain.cycles)
     for quarter, booked in plain.amount.won_from_open.items():
         assert (book.amount.won_from_open[quarter] == booked).all()
+
+
+def test_lumpiness_is_the_mean_square_of_a_booking_over_its_mean(tmp_path: Path) -> None:
+    book = book_of(tmp_path, BUSINESS)
+    # 50, 100, 200, 400: mean 187.5, variance 71,875 / 3; and 50, 100 as known on 10 February.
+    assert book.lumpiness(book.number_of(AS_OF)) == pytest.approx(1000 * (71_875 / 3 / 187.5 + 187.5))
+    assert book.lumpiness(book.number_of(date(2025, 2, 10))) == pytest.approx(1000 * (1250 / 75 + 75))
+    # One booking has no spread, and the last year is all that counts.
+    assert book.lumpiness(book.number_of(date(2025, 1, 15))) == 0.0
+
+
+def test_bookings_of_one_day_are_as_unlike_as_their_sum_is_unlike_its_number(tmp_path: Path) -> None:
+    day = date(2025, 2, 10)
+    deals = [won_deal(key, date(2025, 1, 6), day, 200) for key in ("a", "b")]
+    later = won_deal("c", date(2025, 1, 6), date(2025, 2, 11), 500)
+    book = book_of(tmp_path, [*deals, later])
+    # Mean 300. The day of two is 200 below 2 × 300, the other 200 above: 200² / 2 + 200², of one degree
+    # of freedom.
+    assert book.lumpiness(book.number_of(AS_OF)) == pytest.approx(1000 * (60_000 / 300 + 300))

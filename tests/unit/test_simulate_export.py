@@ -24,6 +24,8 @@ from dagster_project.simulate import (
 )
 from dagster_project.simulate.__main__ import main
 from dagster_project.simulate.crm_export import BUSINESS_TABLES, EXPORTS
+from dagster_project.simulate.known import known_at
+from dagster_project.simulate.planning import PLANNING_TABLES, example_scenarios, example_submissions
 
 EARLY, LATE = date(2024, 12, 20), date(2025, 2, 14)
 CONFIG = SimulationConfig(n_deals=2_500, seed=5, tail_days=60, late_share=0.05)
@@ -166,7 +168,7 @@ def test_the_bundled_configuration_maps_every_column_of_the_export() -> None:
     for entity, headers in EXPORTS.items():
         mapped = {field: column.header for field, column in source.files()[entity].columns.items()}
         assert mapped == headers, entity
-    assert set(settings.tables) == set(BUSINESS_TABLES)
+    assert set(settings.tables) == {*BUSINESS_TABLES, *PLANNING_TABLES}
     assert source.data_as_of == date(2026, 5, 15)
     for table in (*source.files().values(), *settings.tables.values()):
         assert Path(table.path).parent == settings.config_path.parent / "data" / "example"
@@ -282,3 +284,21 @@ def test_the_command_line_refuses_an_impossible_day_in_one_sentence(
 ) -> None:
     assert main(["--deals", "50", "--out", str(tmp_path), "--as-of", "2020-01-01"]) == 2
     assert "choose a day between them" in capsys.readouterr().err
+
+
+def test_the_scenarios_of_the_example_name_open_deals_and_its_submissions_begun_quarters(
+    world: World,
+) -> None:
+    known = known_at(world, LATE)
+    slips = example_scenarios(known).query("change == 'deal_slips'")
+    named = known.deals.set_index("deal_id").loc[slips["subject"]]
+    assert len(named) == 2
+    assert (named["status"] == "open").all()
+    assert named["deleted_at"].isna().all()
+    submissions = example_submissions(known, LATE)
+    assert (submissions["submitted_on"] <= pd.Timestamp(LATE)).all()
+    assert set(submissions["role"]) == {"company", "manager", "rep"}
+    reps = submissions.loc[submissions["role"] == "rep", "owner"]
+    assert set(reps) <= set(known.owners["name"])
+    keys = ["submitted_on", "period", "role", "owner", "category"]
+    assert not submissions.duplicated(keys).any()

@@ -1,5 +1,5 @@
 -- What in-period pipeline of a day was worth in the past: bookings of the rest of the quarter over the pipeline open on the
--- same day of the quarter, over the last eight quarters that are complete. Also the share of bookings made by that day.
+-- same day of the quarter, over the last eight quarters that are complete.
 {%- set segments = [('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')] %}
 with context as (
   select * from {{ ref('stg_run_context') }}
@@ -33,9 +33,7 @@ quarters as (
 ),
 
 this_day as (
-  select
-    calendar.day_of_quarter,
-    calendar.business_day_of_quarter
+  select calendar.day_of_quarter
   from {{ ref('dim_date') }} as calendar
   inner join context on calendar.date_day = context.as_of
 ),
@@ -147,22 +145,6 @@ won_after as (
       and won_deals.won_on > told.probe_day
 ),
 
--- bookings by the same business day, for pacing
-won_by_day as (
-  select
-    days.quarter_index,
-    won_deals.owner,
-    won_deals.team,
-    won_deals.pipeline,
-    won_deals.region,
-    won_deals.amount_base,
-    days.business_day_of_quarter <= this_day.business_day_of_quarter as is_by_this_day
-  from won_deals
-  inner join {{ ref('dim_date') }} as days on won_deals.won_on = days.date_day
-  cross join this_day
-  where days.quarter_offset between -8 and -1
-),
-
 parts as (
   {%- for segment_type, segment in segments %}
   select
@@ -172,9 +154,7 @@ parts as (
     count(*) as deals_open_then,
     count(distinct origin_index) as quarters_compared,
     sum(open_amount) as open_then_amount,
-    cast(null as decimal(38, 3)) as won_after_amount,
-    cast(null as decimal(38, 3)) as won_by_day_amount,
-    cast(null as decimal(38, 3)) as won_whole_amount
+    cast(null as decimal(38, 3)) as won_after_amount
   from open_then
   group by quarters_ahead{{ ", " ~ segment if segment_type != 'total' }}
   union all
@@ -185,26 +165,9 @@ parts as (
     0 as deals_open_then,
     0 as quarters_compared,
     null as open_then_amount,
-    sum(amount_base) as won_after_amount,
-    null as won_by_day_amount,
-    null as won_whole_amount
+    sum(amount_base) as won_after_amount
   from won_after
   group by quarters_ahead{{ ", " ~ segment if segment_type != 'total' }}
-  union all
-  select
-    0 as quarters_ahead,
-    '{{ segment_type }}' as segment_type,
-    {{ segment if segment_type != 'total' else "'all'" }} as segment,
-    0 as deals_open_then,
-    0 as quarters_compared,
-    null as open_then_amount,
-    null as won_after_amount,
-    sum(case when is_by_this_day then amount_base else 0 end) as won_by_day_amount,
-    sum(amount_base) as won_whole_amount
-  from won_by_day
-  {%- if segment_type != 'total' %}
-  group by {{ segment }}
-  {%- endif %}
   {%- if not loop.last %}
   union all
   {%- endif %}
@@ -219,9 +182,7 @@ final as (
     cast(sum(deals_open_then) as bigint) as deals_open_then,
     cast(max(quarters_compared) as bigint) as quarters_compared,
     cast(sum(open_then_amount) as decimal(38, 3)) as open_then_amount,
-    cast(sum(won_after_amount) as decimal(38, 3)) as won_after_amount,
-    cast(sum(won_by_day_amount) as decimal(38, 3)) as won_by_day_amount,
-    cast(sum(won_whole_amount) as decimal(38, 3)) as won_whole_amount
+    cast(sum(won_after_amount) as decimal(38, 3)) as won_after_amount
   from parts
   where segment is not null
   group by quarters_ahead, segment_type, segment

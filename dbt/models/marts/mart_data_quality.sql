@@ -115,7 +115,7 @@ file_rules as (
     remedy,
     line_to_paste
   from (
-    {%- for findings in ['int_file_findings', 'int_setting_findings'] %}
+    {%- for findings in ['int_file_findings', 'int_setting_findings', 'int_planning_findings'] %}
     select
       source_relation,
       rule_name,

@@ -212,7 +212,7 @@ joined as (
     case when own.is_sample_enough then own.open_then_amount when totals.is_sample_enough then totals.open_then_amount end as close_rate_denominator,
     coalesce(case when own.is_sample_enough then own.deals_open_then else totals.deals_open_then end, 0) as close_rate_deals,
     coalesce(case when own.is_sample_enough then own.quarters_compared else totals.quarters_compared end, 0) as quarters_compared,
-    case when targets.quarter_offset = 0 then {{ safe_rate('totals.won_by_day_amount', 'totals.won_whole_amount') }} end as expected_share,
+    coalesce(own_pace.expected_share, total_pace.expected_share) as expected_share,
     cycles.sales_cycle_days,
     context.as_of,
     context.qualified_stage,
@@ -235,6 +235,15 @@ joined as (
   left join rates as totals
     on targets.quarter_offset = totals.quarters_ahead
       and totals.segment_type = 'total'
+  left join {{ ref('mart_bookings_pacing') }} as own_pace
+    on own_pace.is_as_of_day
+      and cells.period = own_pace.period
+      and cells.segment_type = own_pace.segment_type
+      and cells.segment = own_pace.segment
+  left join {{ ref('mart_bookings_pacing') }} as total_pace
+    on total_pace.is_as_of_day
+      and cells.period = total_pace.period
+      and total_pace.segment_type = 'total'
 ),
 
 final as (
