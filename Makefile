@@ -27,7 +27,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics test test-tryton test-long lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ metrics: $(VENV)/.installed-dev ## ask the published file: QUERY="--metrics win_
 	@export STAGELEDGER_PUBLISHED="$(PUBLISHED)" STAGELEDGER_WAREHOUSE=none STAGELEDGER_LANDING=none; \
 	export DBT_PROFILES_DIR=. DBT_TARGET=published PATH="$(abspath $(BIN)):$$PATH"; \
 	cd dbt && dbt --quiet parse --no-version-check && mf query $(QUERY)
+
+ml: $(VENV)/.installed-ml ## install what `forecast: {challenger: on}` needs (scikit-learn); once
+	@echo "Installed. Write forecast: {challenger: on} into pipeline.yaml to use it."
 
 # Half of the time goes into these folders, so they run beside the others, on a second core.
 SECOND_HALF := tests/marts tests/pipeline tests/reliability tests/tryton
@@ -101,11 +104,12 @@ bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extracti
 forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated businesses whose law is known, and write the report
 	@$(BIN)/python -m tests.benchmark.forecast_report --out tests/benchmark/forecast_report.txt
 
-# The development lock comes first, so that the run lock can be held to the same versions.
+# The development lock comes first, so that the other locks can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
-lock: $(VENV)/.installed ## resolve both requirement locks anew from pyproject.toml
+lock: $(VENV)/.installed ## resolve the three requirement locks anew from pyproject.toml
 	@$(BIN)/$(LOCK) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra ml --output-file requirements-ml.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
 	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) .pytest_cache .ruff_cache .hypothesis
@@ -113,6 +117,10 @@ clean: ## remove the virtual environment and tool caches; the data folder stays
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
 	@touch $@
+
+$(VENV)/.installed-ml: requirements-ml.lock $(VENV)/.created
+	@$(call install,requirements-ml.lock)
+	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.created
 	@$(call install,requirements-dev.lock)

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -44,6 +45,7 @@ __all__ = [
     "ConfigError",
     "FieldHistoryFile",
     "FileSource",
+    "Forecasting",
     "Format",
     "Metrics",
     "Paths",
@@ -117,6 +119,21 @@ class Publish(Section):
     postgres: SecretStr | None = None
 
 
+class Forecasting(Section):
+    """`challenger`: learn from each deal's history too (extra `ml`); served where its record is better."""
+
+    challenger: bool = False
+
+    @field_validator("challenger")
+    @classmethod
+    def _is_installed(cls, value: bool) -> bool:
+        if value and find_spec("sklearn") is None:
+            raise ValueError(
+                "the challenger needs scikit-learn, which is not installed; run `make ml`, or write off"
+            )
+        return value
+
+
 class Alerts(Section):
     """When somebody should hear of it.
 
@@ -182,6 +199,7 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     publish: Publish = Publish()
     alerts: Alerts = Alerts()
+    forecast: Forecasting = Forecasting()
     engine: Literal["duckdb"] = "duckdb"
     memory_limit: str = Field("1GB", pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?(MB|GB|MiB|GiB)$")
     threads: int = Field(2, ge=1)

@@ -17,6 +17,8 @@ import pandas as pd
 from dagster_project.warehouse import Warehouse
 
 USD_RATE_CHANGES_ON = date(2025, 4, 1)
+RANK = {"prospect": 1, "proposal": 2}
+CLOSED_RANK = 1000
 STAGE_PROBABILITY = {"prospect": 0.2, "proposal": 0.5, "won": 1.0, "lost": 0.0}
 
 
@@ -88,13 +90,15 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
     versions, transitions = [], []
     for deal in deals:
         previous: Move | None = None
-        number = 0
         closer = ""
+        number = pushes = 0
+        visited: list[str] = []
         for place, move in enumerate(deal.moves):
             is_kept = previous is not None and previous.status == move.status != "open"
             closer = closer if is_kept and not move.is_deleted else move.owner
             after = deal.moves[place + 1] if place + 1 < len(deal.moves) else None
             at = datetime.combine(move.day, time(9)) + timedelta(minutes=place)
+            pushes += _is_push(previous, move)
             facts = {
                 "deal_key": deal.key,
                 "source_relation": deal.source,
@@ -124,10 +128,12 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                     "asof_quality": "history",
                     "amount_asof_quality": quality,
                     "close_date_asof_quality": quality,
+                    "push_count_so_far": pushes,
                 }
             )
             if previous is None or (previous.stage, previous.status) != (move.stage, move.status):
                 number += 1
+                visited.append(move.stage)
                 transitions.append(
                     {
                         **facts,
@@ -136,10 +142,19 @@ def ledger_tables(deals: list[Deal], as_of: date, quality: str = "history") -> L
                         "business_date": move.day,
                         "from_status": previous.status if previous else None,
                         "to_status": move.status,
+                        "to_rank": RANK.get(move.stage, CLOSED_RANK),
+                        "stages_skipped": 0,
+                        "visit_number": visited.count(move.stage),
                     }
                 )
             previous = move
     return LedgerTables(pd.DataFrame(versions), pd.DataFrame(transitions), as_of, tuple(deals))
+
+
+def _is_push(previous: Move | None, move: Move) -> bool:
+    if previous is None or previous.close_date is None or move.close_date is None:
+        return False
+    return previous.status == move.status == "open" and move.close_date > previous.close_date
 
 
 def cut_at(tables: LedgerTables, day: date) -> LedgerTables:
@@ -246,7 +261,7 @@ def write_ledger(
     with warehouse.connect() as connection:
         connection.execute("create schema if not exists ledger; create schema if not exists staging")
         for name, frame, columns in written:
-            connection.register("incoming", frame)
+            connection.register("incoming", frame.assign(**dict.fromkeys(columns.keys() - set(frame))))
             casts = ", ".join(f"cast({column} as {kind}) as {column}" for column, kind in columns.items())
             connection.execute(f"create or replace table {name} as select {casts} from incoming")
     return warehouse
@@ -297,6 +312,9 @@ VERSION_COLUMNS = {
     "owner_key": "string",
     "credit_owner_key": "string",
     "pipeline_key": "string",
+    "forecast_category": "string",
+    "probability": "double",
+    "push_count_so_far": "int",
 }
 
 TRANSITION_COLUMNS = {
@@ -311,6 +329,9 @@ TRANSITION_COLUMNS = {
     "amount_base": "decimal(20,3)",
     "close_date": "date",
     "excluded_by": "string",
+    "to_rank": "int",
+    "stages_skipped": "int",
+    "visit_number": "int",
 }
 
 DATE_COLUMNS = {

@@ -21,6 +21,7 @@ METHODS = {
     "run_rate": "the run rate of past quarters",
     "stage_share": "the share of each stage that was won in past quarters",
     "hazards": "how deals like these went on",
+    "challenger": "what was learned from the history of each deal",
     "combination": "the weighted mean of how deals like these went on and of past quarters",
     "combination_and_baseline": "half the best simple method, half how such deals and past quarters went on",
     "crm_probability": "the CRM's own probabilities",

@@ -125,11 +125,15 @@ def build_forecast_assets(
         try:
             with run_lock.hold(settings.paths.run_lock, context.run_id, what):
                 plan, forecasts, broken = forecast_days(
-                    warehouse, days, run_ids, settings.business.week_start_number
+                    warehouse,
+                    days,
+                    run_ids,
+                    settings.business.week_start_number,
+                    settings.forecast.challenger,
                 )
         except (DayNotForecastable, LedgerNotBuilt, CalendarTooShort, run_lock.RunLocked) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        for line in plan_in_words(plan):
+        for line in (*plan_in_words(plan), *forecasts.notes):
             context.log.info(line)
         yield from describe(plan, forecasts, broken)
 
@@ -137,7 +141,11 @@ def build_forecast_assets(
 
 
 def forecast_days(
-    warehouse: Warehouse, days: Sequence[date], run_ids: set[str | None], week_starts_on: int
+    warehouse: Warehouse,
+    days: Sequence[date],
+    run_ids: set[str | None],
+    week_starts_on: int,
+    with_challenger: bool = False,
 ) -> tuple[Plan, Forecasts, list[str]]:
     """Forecast `days`, store the rows, and return what was decided, made, and found wrong.
 
@@ -152,7 +160,8 @@ def forecast_days(
     context = read_context(warehouse)
     is_nightly = context.run_kind == "nightly" and context.run_id in run_ids
     plan = plan_days(days, last_finished_day(context), is_nightly, live_days(warehouse))
-    forecasts = make_forecasts(read_evidence(warehouse, plan.days), plan.days, week_starts_on)
+    evidence = read_evidence(warehouse, plan.days, with_challenger)
+    forecasts = make_forecasts(evidence, plan.days, week_starts_on)
     broken = incoherent_rows(forecasts.bookings)
     write_forecasts(
         warehouse,

@@ -62,6 +62,7 @@ class DailyBook:
     event_days: tuple[Array, ...]
     by_hazards: Mapping[tuple[date, int], Remaining]
     wins_of_weeks: pd.DataFrame
+    by_challenger: Mapping[tuple[date, int], Remaining]
 
     def number_of(self, day: date) -> int:
         """Day number of a date."""
@@ -220,14 +221,20 @@ def build_daily_book(evidence: Evidence, through: date) -> DailyBook:
             np.array([(day - quarters.first_day).days for day in days], dtype=np.int64)
             for days in evidence.event_days.values()
         ),
-        by_hazards={
-            (row.as_of.date(), int(row.quarter_number)): Remaining(
-                row.open_expected * THOUSANDTHS, row.new_expected * THOUSANDTHS
-            )
-            for row in evidence.by_hazards.itertuples()
-        },
+        by_hazards=_remaining(evidence.by_hazards),
         wins_of_weeks=evidence.wins_of_weeks.astype({"as_of": "datetime64[us]"}),
+        by_challenger=_remaining(evidence.by_challenger),
     )
+
+
+def _remaining(expected: pd.DataFrame) -> dict[tuple[date, int], Remaining]:
+    """Day and quarter number → what a model expects of them, in thousandths."""
+    return {
+        (row.as_of.date(), int(row.quarter_number)): Remaining(
+            row.open_expected * THOUSANDTHS, row.new_expected * THOUSANDTHS
+        )
+        for row in expected.itertuples()
+    }
 
 
 def _numbered(frame: pd.DataFrame, column: str, start: pd.Timestamp) -> pd.DataFrame:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import pandas as pd
 
+from dagster_project.forecast.challenger import NO_CHALLENGE, challenge_hazards
+from dagster_project.forecast.deal_snapshots import read_snapshots
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.hazard_queries import (
     EXPECTED_COLUMNS,
@@ -67,6 +69,8 @@ class Evidence:
     by_hazards: as_of, quarter_number, open_expected, new_expected (amounts): what hazards expect at every
         week's end and on the days to forecast; empty before dbt has built their evidence.
     segments: the days to forecast by owner, team, region, pipeline and product; None without days.
+    by_challenger: the same columns, by the challenger; empty where it is off or has too little to learn from.
+    refused_features: what the challenger did not learn from, and why.
     """
 
     context: LedgerContext
@@ -81,6 +85,8 @@ class Evidence:
     wins_of_weeks: pd.DataFrame
     deal_scores: pd.DataFrame
     segments: SegmentFacts | None = None
+    by_challenger: pd.DataFrame = field(default_factory=NOTHING_EXPECTED.copy)
+    refused_features: tuple[str, ...] = ()
 
 
 def read_context(warehouse: Warehouse) -> LedgerContext:
@@ -111,8 +117,10 @@ def read_context(warehouse: Warehouse) -> LedgerContext:
     )
 
 
-def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
+def read_evidence(warehouse: Warehouse, days: Sequence[date] = (), with_challenger: bool = False) -> Evidence:
     """All evidence up to the newest run's as-of day, in one pass over the ledger; `days` are to be forecast.
+
+    `with_challenger` needs scikit-learn. Models are made anew each time: none is kept that saw other data.
 
     Raises:
         LedgerNotBuilt: the ledger has not been built.
@@ -121,6 +129,10 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
     quarters = FiscalQuarters.from_days(warehouse.query(CALENDAR), context.grace_business_days)
     is_scored = has_hazards(warehouse)
     won_spans = won_spans_sql(context.dates_won)
+    by_hazards = _by_hazards(warehouse, days) if is_scored else NOTHING_EXPECTED
+    challenge = NO_CHALLENGE
+    if with_challenger and is_scored:
+        challenge = challenge_hazards(read_snapshots(warehouse, days), by_hazards, quarters)
     return Evidence(
         context=context,
         quarters=quarters,
@@ -133,12 +145,12 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = ()) -> Evidence:
             str(source): tuple(stamp.date() for stamp in rows["event_day"])
             for source, rows in warehouse.query(EVENT_DAYS).groupby("source_relation")
         },
-        by_hazards=_by_hazards(warehouse, days)
-        if is_scored
-        else pd.DataFrame(columns=list(EXPECTED_COLUMNS)),
+        by_hazards=by_hazards,
         wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
         deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),
         segments=read_segments(warehouse, quarters, days, context.dates_won, is_scored),
+        by_challenger=challenge.expected,
+        refused_features=challenge.refused,
     )
 
 

@@ -23,13 +23,17 @@ from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, DEALS,
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Rows of the forecast tables; `bookings`, `gate` and `deals` lack the kind, which the writer knows."""
+    """Rows of the forecast tables; `bookings`, `gate` and `deals` lack the kind, which the writer knows.
+
+    notes: sentences for the log of the run.
+    """
 
     bookings: pd.DataFrame
     gate: pd.DataFrame
     backtest: pd.DataFrame
     accuracy: pd.DataFrame
     deals: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
 
 def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int) -> Forecasts:
@@ -61,6 +65,7 @@ def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int
         backtest=backtest,
         accuracy=_frame(list(accuracy_rows(backtest, evidence.context.as_of)), ACCURACY),
         deals=_deals(evidence),
+        notes=tuple(f"the challenger does without {feature}" for feature in evidence.refused_features),
     )
 
 

@@ -93,9 +93,10 @@ def outlook(book: DailyBook, day: date, quarter_offset: int) -> Outlook:
             if answer is not None:
                 remaining[method] = Remaining(answer.from_open * worth, answer.from_new * worth)
     quarter = book.quarters[target]
-    by_hazards = book.by_hazards.get((day, quarter.number))
-    if by_hazards is not None:
-        remaining[HAZARDS] = by_hazards
+    for method, expected in ((HAZARDS, book.by_hazards), (CHALLENGER, book.by_challenger)):
+        answer = expected.get((day, quarter.number))
+        if answer is not None:
+            remaining[method] = answer
     first, last = book.number_of(quarter.starts_on), book.number_of(quarter.ends_on)
     deals, priced, _ = book.booked_between(first, last, number)
     return Outlook(

@@ -12,6 +12,7 @@ from dagster_project.simulate.world import World
 from tests.synthetic_ledger import LedgerTables
 
 EUR_PER_USD = 1 / 1.08
+RANK = {stage.stage_id: stage.order for stage in cat.STAGES}
 OUTCOME = {stage.stage_id: stage.outcome for stage in cat.STAGES}
 
 
@@ -20,6 +21,7 @@ def ledger_of(world: World, as_of: date) -> LedgerTables:
     zone = world.config.time_zone
     events = world.events[world.events["in_history"]]
     columns = ["deal_id", "sequence", "changed_at", "stage", "amount", "currency", "close_date"]
+    columns += ["owner", "pipeline"]
     changes = pd.concat([events[columns].assign(is_deleted=False), _removals(world, events[columns])])
     changes["day"] = changes["changed_at"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
     changes["day"] = changes["day"].dt.normalize()
@@ -28,6 +30,7 @@ def ledger_of(world: World, as_of: date) -> LedgerTables:
     by_deal = changes.groupby("deal_id")
     rate = np.where(changes["currency"].astype(str) == "USD", EUR_PER_USD, 1.0)
     stage = changes["stage"].astype(str)
+    is_push = changes["close_date"] > by_deal["close_date"].shift(1)
     versions = pd.DataFrame(
         {
             "deal_key": changes["deal_id"].map("{:016x}".format),
@@ -48,6 +51,9 @@ def ledger_of(world: World, as_of: date) -> LedgerTables:
             "amount_asof_quality": "history",
             "close_date_asof_quality": "history",
             "excluded_by": None,
+            "owner_key": changes["owner"].astype(str),
+            "pipeline_key": changes["pipeline"].astype(str),
+            "push_count_so_far": is_push.groupby(changes["deal_id"]).cumsum(),
         }
     )
     return LedgerTables(versions, _transitions(versions), as_of)
@@ -66,6 +72,9 @@ def _transitions(versions: pd.DataFrame) -> pd.DataFrame:
     before = versions.groupby("deal_key")[["stage_key", "status"]].shift(1)
     moves = versions[before["stage_key"] != versions["stage_key"]].copy()
     moves["from_status"] = before.loc[moves.index, "status"]
+    moves["to_rank"] = moves["stage_key"].map(RANK)
+    from_rank = before.loc[moves.index, "stage_key"].map(RANK)
+    is_open = moves["status"] == "open"
     return pd.DataFrame(
         {
             "deal_key": moves["deal_key"],
@@ -79,5 +88,8 @@ def _transitions(versions: pd.DataFrame) -> pd.DataFrame:
             "amount_base": moves["amount_base"],
             "close_date": moves["close_date"],
             "excluded_by": None,
+            "to_rank": moves["to_rank"],
+            "stages_skipped": (moves["to_rank"] - from_rank - 1).clip(lower=0).where(is_open, 0).fillna(0),
+            "visit_number": moves.groupby(["deal_key", "stage_key"]).cumcount() + 1,
         }
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ml.lock")
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -24,6 +24,13 @@ def test_the_development_lock_holds_every_version_of_the_run_lock() -> None:
     run, development = pins(LOCKS[0]), pins(LOCKS[1])
     assert len(run) > 50
     assert {name: development.get(name) for name in run} == run
+
+
+def test_the_lock_of_the_challenger_adds_to_the_run_lock_what_scikit_learn_needs() -> None:
+    run, development, challenger = pins(LOCKS[0]), pins(LOCKS[1]), pins(LOCKS[2])
+    assert {name: challenger.get(name) for name in run} == run
+    assert {name: development.get(name) for name in challenger} == challenger
+    assert "scikit-learn" in challenger.keys() - run.keys()
 
 
 @pytest.mark.parametrize("name", LOCKS)

@@ -34,6 +34,7 @@ def settings(tmp_path: Path, ledger: Path) -> SimpleNamespace:
     return SimpleNamespace(
         paths=SimpleNamespace(warehouse=tmp_path / "warehouse.duckdb", run_lock=tmp_path / "run.lock"),
         business=SimpleNamespace(week_start_number=1),
+        forecast=SimpleNamespace(challenger=False),
         memory_limit="500MB",
         threads=2,
     )
