@@ -33,6 +33,8 @@ from dagster_project.warehouse import Warehouse
 
 GROUP = "forecast"
 OWNERS = ["team:sales-operations"]
+MEMORY_SHARE = 0.6
+"""Of the memory limit, for the database: frames, and the challenger's models, stand beside it."""
 COHERENCE_CHECK = "parts_add_up_and_ranges_are_ordered"
 
 LEDGER_KEYS = tuple(
@@ -120,7 +122,8 @@ def build_forecast_assets(
     def forecast(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         days = [date.fromisoformat(key) for key in context.partition_keys]
         run_ids = {context.run_id, context.run.root_run_id} - {None}
-        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        memory = settings.memory_share(MEMORY_SHARE)
+        warehouse = Warehouse(settings.paths.warehouse, memory, settings.threads)
         what = f"forecast of {days[0]}" if len(days) == 1 else f"forecast of {days[0]} to {days[-1]}"
         try:
             with run_lock.hold(settings.paths.run_lock, context.run_id, what):

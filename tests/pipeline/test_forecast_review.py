@@ -40,6 +40,7 @@ def settings(tmp_path: Path, ledger: Path) -> SimpleNamespace:
         business=SimpleNamespace(week_start_number=1),
         forecast=SimpleNamespace(challenger=False),
         memory_limit="500MB",
+        memory_share=lambda share: "300MB",
         threads=2,
     )
 
