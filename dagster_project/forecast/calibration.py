@@ -27,6 +27,8 @@ MOST_DEALS = 50_000
 """More are told by a sample: of 5,000 in a decile, a share is known to a percentage point."""
 
 DECILES = 10
+CHANCE_DIGITS = 9
+MONEY_DIGITS = 3
 ALL_HORIZONS = "this quarter"
 
 
@@ -71,7 +73,10 @@ def _with_outcomes(scores: pd.DataFrame, booked: pd.DataFrame, quarters: FiscalQ
     days = {stamp: stamp.date() for stamp in scores["as_of"].unique()}
     quarter = {stamp: quarters[quarters.position_of(day)] for stamp, day in days.items()}
     horizon = {stamp: horizon_of(0, (quarter[stamp].ends_on - day).days) for stamp, day in days.items()}
-    deals = scores[["as_of", "deal_key", "p_win_this_quarter", "expected_this_quarter"]].assign(
+    # The last bits of a chance depend on the order of a sum; deals of one cell must not be parted by them.
+    deals = scores[["as_of", "deal_key"]].assign(
+        p_win_this_quarter=scores["p_win_this_quarter"].round(CHANCE_DIGITS),
+        expected_this_quarter=scores["expected_this_quarter"].astype(float).round(MONEY_DIGITS),
         horizon=scores["as_of"].map(horizon),
         quarter_number=scores["as_of"].map({stamp: found.number for stamp, found in quarter.items()}),
     )

@@ -17,7 +17,7 @@ from dagster_project.forecast.evidence import LedgerNotBuilt
 from dagster_project.forecast.review_queries import deal_names, newest_changes
 from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, LIVE_ACCURACY
 from dagster_project.forecast.reviewer import Review, review_forecasts
-from dagster_project.forecast.tables import BACKTEST, BOOKINGS, DEALS
+from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.forecast.waterfall_chart import waterfall_chart, waterfall_steps
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
@@ -51,19 +51,16 @@ def build_review_assets(
 
     `extract_keys`: as for the forecast, so that Dagster's backfill of everything reaches them.
     """
-    ledger = [*LEDGER_KEYS, dg.AssetKey("dim_deal"), *extract_keys]
-    upstream = {
-        CHANGES: [*ledger, BOOKINGS.name, DEALS.name],
-        LIVE_ACCURACY: [*ledger, BOOKINGS.name, BACKTEST.name],
-        CALIBRATION: [*ledger, BOOKINGS.name],
-    }
+    # The bookings stand for all tables of the forecast, which one step writes. Where two of them lead here,
+    # Dagster may refuse to backfill some days of everything: it compares days that it found on two ways.
+    deps = [*LEDGER_KEYS, dg.AssetKey("dim_deal"), *extract_keys, BOOKINGS.name]
 
     @dg.multi_asset(
         name="forecast_review",
         specs=[
             dg.AssetSpec(
                 table.name,
-                deps=upstream[table],
+                deps=deps,
                 description=description,
                 group_name=GROUP,
                 owners=OWNERS,

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from dagster_project.extract.api.json_text import Malformed, read_listing
 
 _KEYS = st.sampled_from(["id", "a", "},{", '"', "ü", "\\"])
+_WHOLE = st.integers(-(2**63), 2**63 - 1)
 _SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.text(max_size=4), st.sampled_from(['"},{"id":', "]", "{"])
+    st.none(), st.booleans(), _WHOLE, st.text(max_size=4), st.sampled_from(['"},{"id":', "]", "{"])
 )
 _VALUES = st.recursive(
     _SCALARS,
@@ -47,6 +48,11 @@ def test_every_record_is_told_with_its_own_text(
         assert not text[start:at].strip(" \n,")
         start = at + len(raw.text)
     assert text[start:].lstrip()[0] == "]"
+
+
+def test_a_number_of_more_than_64_bits_keeps_its_digits_in_the_text() -> None:
+    (raw,) = read_listing('{"r":[{"id":-9223372036854775809}]}', "r").records
+    assert raw.text == '{"id":-9223372036854775809}'
 
 
 @pytest.mark.parametrize(

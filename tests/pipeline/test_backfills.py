@@ -57,7 +57,12 @@ def test_thirty_days_of_forecasts_are_one_run_without_dbt(copy: Business, ui: Da
     assert run.tags[automation.RANGE_END_TAG] == THIRTY_DAYS[-1]
     steps = {event.step_key for event in ui.instance.all_logs(run.run_id) if event.step_key}
     # The check that sources keep up goes with the bookings.
-    assert steps == {"forecast", "forecast_bookings_sources_are_up_to_date"}
+    assert steps == {
+        "forecast",
+        "forecast_bookings_sources_are_up_to_date",
+        "forecast_planning",
+        "forecast_review",
+    }
 
     for name in FORECAST:
         assert set(THIRTY_DAYS) <= ui.instance.get_materialized_partitions(dg.AssetKey(name)), name

@@ -20,6 +20,7 @@ from dagster_project.cli.run import RunFailed, execute, run_backfill
 from dagster_project.cli.status import status_lines
 from dagster_project.cli.summary import summary_lines
 from dagster_project.definitions import build_definitions
+from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
 from dagster_project.publish.versions import current_file
 from dagster_project.settings import REPOSITORY
 from dagster_project.transform.dbt_runner import (
@@ -75,9 +76,12 @@ def test_the_published_file_speaks_of_the_day_of_the_export(business: Business) 
         empty = connection.execute("select table_name from _publish where row_count = 0").fetchall()
     assert as_of == AS_OF
     assert tables >= 20
-    # One export is one delivery: nothing of it came late. It has no leads, and no rates of a plan.
+    # One export is one delivery: nothing of it came late. It has no leads, no rates of a plan, and nobody
+    # planned; the first forecast has none before it, and no quarter of it is over.
     of_leads = {"fct_leads", "fct_lead_transitions", "bridge_lead_deal", "mart_lead_conversion"}
-    assert {name for (name,) in empty} == {"fct_deal_versions_as_was", "dim_plan_rate", *of_leads}
+    of_plans = {table.name for table in SCENARIO_TABLES}
+    of_time = {"fct_deal_versions_as_was", "forecast_changes", "forecast_accuracy_live"}
+    assert {name for (name,) in empty} == {"dim_plan_rate", *of_leads, *of_plans, *of_time}
 
 
 def test_the_open_deals_of_the_summary_are_those_of_the_export(business: Business) -> None:
@@ -224,7 +228,12 @@ def test_a_backfill_of_past_days_is_one_run_without_dbt_and_is_published(copy: B
     run_backfill(settings, AS_OF.replace(day=1), AS_OF.replace(day=10))
     publish, backfill = (record.dagster_run for record in runs(settings)[:2])
     assert (backfill.job_name, publish.job_name) == ("forecast_backfill", "publish")
-    assert set(steps(copy, backfill.run_id)) == {"forecast"}
+    assert set(steps(copy, backfill.run_id)) == {
+        "forecast",
+        "forecast_bookings_sources_are_up_to_date",
+        "forecast_planning",
+        "forecast_review",
+    }
     with published(settings) as connection:
         days = connection.execute(
             "select kind, count(distinct as_of) from forecast_bookings group by kind order by kind"

@@ -141,9 +141,8 @@ def fresh_on(folder: Path, day: date, *deals: Deal) -> date | None:
 
 
 def deal_of(source: str, key: str, *days: date) -> Deal:
-    return Deal(
-        key, tuple(Move(day, "proposal", amount=float(place)) for place, day in enumerate(days, 1)), source
-    )
+    moves = tuple(Move(day, "proposal", amount=float(place)) for place, day in enumerate(days, 1))
+    return Deal(key, moves, source=source)
 
 
 def test_a_forecast_knows_events_up_to_the_day_of_the_slowest_source(tmp_path: Path) -> None:
