@@ -68,7 +68,8 @@ def accuracy_rows(backtest: pd.DataFrame, as_of: date) -> Iterator[dict[str, Any
             "quarters": rows["period"].nunique(),
             "first_origin": rows["origin"].min(),
             "last_origin": rows["origin"].max(),
-            **_errors(rows),
+            **errors_of(rows),
+            "pinball": _pinball(rows),
             "ratio_to_best_baseline": _ratio(rows, baseline),
         }
 
@@ -114,7 +115,8 @@ def _backtest_row(
     }
 
 
-def _errors(rows: pd.DataFrame) -> dict[str, Any]:
+def errors_of(rows: pd.DataFrame) -> dict[str, Any]:
+    """WAPE, bias and how often ranges held of rows with forecast, actual, p10, p90 and interval_status."""
     forecast, actual = rows["forecast"].to_numpy(), rows["actual"].to_numpy()
     booked = float(np.abs(actual).sum())
     ranged = rows[rows["interval_status"] == CALIBRATED]
@@ -125,18 +127,19 @@ def _errors(rows: pd.DataFrame) -> dict[str, Any]:
         "absolute_error_sum": float(np.abs(forecast - actual).sum()),
         "wape": wape(forecast, actual),
         "bias": float((forecast - actual).sum()) / booked if booked > 0 else None,
-        "pinball": _pinball(rows, actual) / booked * len(rows) if booked > 0 else None,
         "interval_numerator": int(held.sum()),
         "interval_denominator": len(ranged),
         "interval_coverage": float(held.mean()) if len(ranged) else None,
     }
 
 
-def _pinball(rows: pd.DataFrame, actual: np.ndarray) -> float:
+def _pinball(rows: pd.DataFrame) -> float | None:
+    actual = rows["actual"].to_numpy()
+    booked = float(np.abs(actual).sum())
     losses = [
         quantile_loss(rows[column].to_numpy(), actual, level).mean() for column, level in QUANTILES.items()
     ]
-    return float(np.mean(losses))
+    return float(np.mean(losses)) / booked * len(rows) if booked > 0 else None
 
 
 def _ratio(rows: pd.DataFrame, baseline: pd.Series) -> float | None:

@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from dagster_project.forecast.accuracy import SERVED
-from dagster_project.forecast.gate import wape
-from dagster_project.forecast.intervals import CALIBRATED
+from dagster_project.forecast.accuracy import SERVED, errors_of
 from dagster_project.forecast.situations import horizon_of
 
 
@@ -47,22 +44,5 @@ def live_accuracy_rows(forecasts: pd.DataFrame, as_of: date) -> Iterator[dict[st
             "quarters": rows["period"].nunique(),
             "first_as_of": rows["as_of"].min(),
             "last_as_of": rows["as_of"].max(),
-            **_errors(rows),
+            **errors_of(rows),
         }
-
-
-def _errors(rows: pd.DataFrame) -> dict[str, Any]:
-    forecast, actual = rows["forecast"].to_numpy(), rows["actual"].to_numpy()
-    booked = float(np.abs(actual).sum())
-    ranged = rows[rows["interval_status"] == CALIBRATED]
-    held = (ranged["p10"] <= ranged["actual"]) & (ranged["actual"] <= ranged["p90"])
-    return {
-        "forecast_sum": float(forecast.sum()),
-        "actual_sum": float(actual.sum()),
-        "absolute_error_sum": float(np.abs(forecast - actual).sum()),
-        "wape": wape(forecast, actual),
-        "bias": float((forecast - actual).sum()) / booked if booked > 0 else None,
-        "interval_numerator": int(held.sum()),
-        "interval_denominator": len(ranged),
-        "interval_coverage": float(held.mean()) if len(ranged) else None,
-    }
