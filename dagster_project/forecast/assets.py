@@ -8,8 +8,8 @@ import dagster as dg
 import pandas as pd
 
 from dagster_project import run_lock
-from dagster_project.forecast.chart_images import chart_markdown
-from dagster_project.forecast.charts import accuracy_chart, fan_chart
+from dagster_project.charts.chart_images import chart_markdown
+from dagster_project.charts.forecast_charts import accuracy_chart, fan_chart
 from dagster_project.forecast.evidence import LedgerContext, LedgerNotBuilt, read_context, read_evidence
 from dagster_project.forecast.fiscal_quarters import CalendarTooShort
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
