@@ -35,7 +35,7 @@ def build_jobs(settings: Settings, partitions: dg.DailyPartitionsDefinition) -> 
         "nightly",
         selection=dg.AssetSelection.all(),
         partitions_def=partitions,
-        description="Land, transform, forecast, publish and report. The schedule and the file sensors start it.",
+        description="Land, transform, forecast, publish, report. The schedule and the file sensors start it.",
     )
     backfill = dg.define_asset_job(
         "forecast_backfill",

@@ -24,6 +24,7 @@ _COLOURS = {
 }
 _PAINT = re.compile(r'(fill|stroke)="([^"]+)"')
 _FONT = re.compile(r' font-family="[^"]*"')
+_TAG = re.compile(r"<[^>]*>")
 _DECIMALS = re.compile(r"(\d\.\d)\d+")
 _OPENING = re.compile(r"<svg[^>]*>")
 _VIEW_BOX = re.compile(r'viewBox="([^"]+)"')
@@ -52,7 +53,7 @@ def inline_svg(spec: Spec, name: str, description: str) -> str:
     picture = _IDENTIFIER.sub(lambda found: f"{found[1]}{name}-{found[2]}", picture)
     for _ in range(2):
         picture = _NOTHING.sub("", picture)
-    picture = _DECIMALS.sub(r"\1", picture)
+    picture = _TAG.sub(lambda found: _DECIMALS.sub(r"\1", found[0]), picture)
     view = _VIEW_BOX.search(picture)
     if view is None:
         raise ValueError("the chart has no extent")

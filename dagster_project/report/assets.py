@@ -18,7 +18,7 @@ from dagster_project.report.report_file import (
 from dagster_project.report.slices import Slice
 from dagster_project.settings import Metrics, Settings
 
-_DESCRIPTION = """The page that people read: `published/report.html`, one file that opens anywhere without a network.
+_DESCRIPTION = """The page that people read: `published/report.html`, one file that opens without a network.
 
 Written from the published file alone. `report: {pages: [full, team, board]}` in pipeline.yaml says which
 editions: the whole business, one file per team, one without names of deals and reps. Where it cannot be

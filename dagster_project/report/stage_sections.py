@@ -13,6 +13,12 @@ from dagster_project.report.words import count, share, share_with_range
 CONVERSION, DURATIONS = "mart_stage_conversion", "mart_stage_durations"
 BOTTLENECKS = "mart_bottlenecks"
 MOST_FINDINGS = 10
+CHANGES = {
+    "finding": "worse by more than chance",
+    "improved": "better by more than chance",
+    "within_noise": "no more than chance",
+    "too_few_deals": "too few deals to say",
+}
 
 
 def conversion_section(context: PageContext) -> Section:
@@ -153,7 +159,7 @@ def bottleneck_section(context: PageContext) -> Section:
         ranked = [
             row
             for row in rows
-            if row["amount_rank"] is not None and row["amount_rank"] <= 3 and row["deals_at_stake"]
+            if row["amount_rank"] is not None and row["amount_rank"] <= 2 and row["deals_at_stake"]
         ]
         if ranked:
             parts.append(Shown(_ranks(ranked, context.currency), when))
@@ -190,7 +196,10 @@ def _findings(rows: list[Row]) -> Words:
 
 def _ranks(rows: list[Row], currency: str) -> Table:
     words = {"conversion": "lost in four quarters", "time_in_stage": "standing there now"}
-    told = [row | {"what": words[row["measure"]]} for row in rows]
+    told = [
+        row | {"what": words[row["measure"]], "change": CHANGES.get(row["status"], "not compared")}
+        for row in rows
+    ]
     return Table(
         "bottlenecks",
         "Where the most is lost, and where the most stands",
@@ -206,7 +215,7 @@ def _ranks(rows: list[Row], currency: str) -> Table:
                 "share",
                 f"{BOTTLENECKS}.share_of_pipeline_amount",
             ),
-            Column("in_words", "Compared with before", source=f"{BOTTLENECKS}.in_words"),
+            Column("change", "Compared with before", source=f"{BOTTLENECKS}.status"),
         ],
         sorted(told, key=lambda row: (row["what"], -float(row["at_stake_amount"] or 0))),
         BOTTLENECKS,

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dagster_project.charts.forecast_charts import accuracy_chart, calibration_chart
 from dagster_project.charts.page_charts import PAGE_WIDTH
-from dagster_project.report.blocks import Column, Part, Section, Sentence, Shown, Table, Words, nothing
+from dagster_project.report.blocks import Column, Fold, Part, Section, Sentence, Shown, Table, Words, nothing
 from dagster_project.report.page_context import PageContext
 from dagster_project.report.published import Definition
 from dagster_project.report.words import count, of_things
@@ -19,19 +19,20 @@ LIVE = "forecast_accuracy_live"
 def record_section(context: PageContext) -> Section:
     """How far forecasts were off, whether chances hold, and live forecasts apart from replayed ones."""
     published = context.marts.published
-    parts = [Shown(block) for block in (_errors(context), *_chances(context)) if block is not None]
+    errors = _errors(context)
     live = published.rows(LIVE, "segment_type = 'total' and method = 'served'", order="horizon")
+    parts = [Shown(errors)] if errors is not None else []
+    if parts:
+        parts += [Shown(block) for block in _chances(context)]
     if live:
-        parts.append(
-            Shown(_accuracy_table("live", "Live forecasts, against what was then booked", live, LIVE))
-        )
+        caption = "Live forecasts, against what was then booked"
+        parts.append(Shown(_accuracy_table("live", caption, live, LIVE)))
     elif parts:
         note = "No quarter of a live forecast is over yet; the record above replays past weeks."
         parts.append(Shown(nothing(note)))
     if not parts:
-        parts = [
-            Shown(nothing("There is too little history for a record: no past quarter could be replayed."))
-        ]
+        note = "There is too little history for a record: no past quarter could be replayed."
+        parts.append(Shown(nothing(note)))
     question = "How far were forecasts off, and do the chances hold? (whole business)"
     return Section(10, "The forecast's track record", question, parts)
 
@@ -216,18 +217,23 @@ def definition_section(
     if rows:
         parts.append(
             Shown(
-                Table(
-                    "definitions",
-                    "What the figures mean",
+                Fold(
+                    f"All {count(len(rows))} definitions",
                     [
-                        Column("name", "Figure"),
-                        Column("meaning", "Meaning"),
-                        Column("formula", "Formula"),
-                        Column("caveats", "Keep in mind"),
-                        Column("source", "Table and column"),
+                        Table(
+                            "definitions",
+                            "What the figures mean",
+                            [
+                                Column("name", "Figure"),
+                                Column("meaning", "Meaning"),
+                                Column("formula", "Formula"),
+                                Column("caveats", "Keep in mind"),
+                                Column("source", "Table and column"),
+                            ],
+                            rows,
+                            "mart_metric_definitions, and the comments of columns",
+                        )
                     ],
-                    rows,
-                    "mart_metric_definitions, and the comments of columns",
                 )
             )
         )
