@@ -130,7 +130,7 @@ def accuracy_chart(backtest: pd.DataFrame, width: int = 560) -> Spec | None:
     widest = float(points[["served", "baseline"]].max().max())
     x = {
         "type": "quantitative",
-        "scale": {"domain": [0, widest * 1.55 or 1.0]},
+        "scale": {"domain": [0, widest * (1.55 if width >= 560 else 1.75) or 1.0]},
         "axis": {"format": "%", "title": "sum of errors / bookings (WAPE)", "tickCount": 6},
     }
     y = {

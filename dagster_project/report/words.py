@@ -64,6 +64,8 @@ def days(value: float | None) -> str:
 
 def ratio(value: float | None) -> str:
     """How many times one thing covers another."""
+    if value is not None and 0 < value < 0.05:
+        return "< 0.1×"
     return UNKNOWN if value is None else f"{value:,.1f}×"
 
 

@@ -66,7 +66,7 @@ def write_published(path: Path, rows: Rows) -> Path:
 
 
 def business() -> dict[str, list[Row]]:
-    """Rows of a business: a week and a quarter, two teams, three deals that need a look, one of them hostile."""
+    """Rows of a business: a week, a quarter, two teams, three deals that need a look, one of them hostile."""
     teams = [
         TOTAL,
         {"segment_type": "team", "segment": "North"},
@@ -103,7 +103,8 @@ def business() -> dict[str, list[Row]]:
          "rate_high": 0.5, "differs_from_total": False}
         for part, won in (
             (TOTAL, 30), ({"segment_type": "owner", "segment": "Ann Able"}, 20),
-            ({"segment_type": "owner", "segment": HOSTILE}, 9), ({"segment_type": "owner", "segment": "Zoe"}, 1),
+            ({"segment_type": "owner", "segment": HOSTILE}, 9),
+            ({"segment_type": "owner", "segment": "Zoe"}, 1),
         )
     ]  # fmt: skip
     forecasts = [

@@ -1,6 +1,7 @@
 """The page in a real browser: drawn, quiet, offline, sorted, filtered, legible, printable."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.skipif(
 CONTRAST = """
 (() => {
   const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => [r, g, b].map((v) => linear(v / 255))
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const ground = (node) => {
     for (; node; node = node.parentElement) {
@@ -28,7 +30,8 @@ CONTRAST = """
     return [255, 255, 255];
   };
   const low = [];
-  for (const node of document.querySelectorAll("p, a, th, td, dt, dd, span, button, select, summary, h1, h2, h3, li, caption, svg text")) {
+  const texts = "p, a, th, td, dt, dd, span, button, select, summary, h1, h2, h3, li, caption, svg text";
+  for (const node of document.querySelectorAll(texts)) {
     if (!node.checkVisibility() || !node.textContent.trim()) continue;
     const style = getComputedStyle(node);
     const ink = node.closest("svg") && style.fill !== "none" ? style.fill : style.color;
@@ -70,7 +73,8 @@ def test_the_page_asks_for_nothing_and_its_console_is_silent(page: Browser, addr
 def test_every_visible_chart_is_drawn_with_words(page: Browser) -> None:
     charts = page.run(
         "[...document.querySelectorAll('figure svg')].filter((s) => s.checkVisibility()).map((s) => {"
-        "const b = s.getBoundingClientRect(); return [b.width, b.height, s.querySelectorAll('path,line').length,"
+        "const b = s.getBoundingClientRect();"
+        "return [b.width, b.height, s.querySelectorAll('path,line').length,"
         "s.querySelector('title').textContent.length, s.querySelector('desc').textContent.length]})"
     )
     assert len(charts) >= 7
@@ -137,7 +141,7 @@ def test_headings_are_in_order_and_controls_have_names(page: Browser) -> None:
         ".map((h) => Number(h.tagName[1]))"
     )
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     unnamed = page.run(
         "[...document.querySelectorAll('button, select, a, summary')].filter((c) => !(c.textContent.trim() ||"
         "c.getAttribute('aria-label') || c.labels?.length)).length"
