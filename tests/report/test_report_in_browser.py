@@ -162,6 +162,7 @@ def test_a_phone_needs_no_scrolling_sideways(browser: Browser, address: str) -> 
     browser.open(address)
     browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert browser.run("document.documentElement.scrollWidth") == 360
+    assert browser.run("getComputedStyle(document.querySelector('tbody tr')).display") == "block"
     labels = browser.run(
         "[...document.querySelectorAll('table[data-name=deals-today] td')].map((c) => c.dataset.label)[1]"
     )
