@@ -27,7 +27,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs b
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
+
+screenshot: $(VENV)/.installed-dev ## take the picture of the report for the README (needs chromium and a published file)
+	@$(BIN)/python -m tests.report.screenshot
 
 forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated businesses whose law is known, and write the report
 	@$(BIN)/python -m tests.benchmark.forecast_report --out tests/benchmark/forecast_report.txt

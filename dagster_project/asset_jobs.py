@@ -35,7 +35,7 @@ def build_jobs(settings: Settings, partitions: dg.DailyPartitionsDefinition) -> 
         "nightly",
         selection=dg.AssetSelection.all(),
         partitions_def=partitions,
-        description="Land, transform, forecast and publish. The schedule and the file sensors start it.",
+        description="Land, transform, forecast, publish, report. The schedule and the file sensors start it.",
     )
     backfill = dg.define_asset_job(
         "forecast_backfill",
@@ -46,8 +46,8 @@ def build_jobs(settings: Settings, partitions: dg.DailyPartitionsDefinition) -> 
     )
     publish = dg.define_asset_job(
         "publish",
-        selection=dg.AssetSelection.groups("publish"),
-        description="Publish the warehouse as it is.",
+        selection=dg.AssetSelection.groups("publish", "report"),
+        description="Publish the warehouse as it is, and write the report.",
     )
     has_crm = bool(settings.api_sources())
     return Jobs(

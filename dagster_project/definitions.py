@@ -18,7 +18,8 @@ from dagster_project.forecast.review_tables import REVIEW_NAMES
 from dagster_project.forecast.scenario_assets import build_scenario_assets
 from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
 from dagster_project.forecast.tables import PUBLISHED_NAMES
-from dagster_project.publish.assets import build_publish_assets
+from dagster_project.publish.assets import PUBLISHED_MARTS_KEY, build_publish_assets
+from dagster_project.report.assets import build_report_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.assets import build_transform_assets
 from dagster_project.transform.dbt_runner import DBT_PROJECT
@@ -44,13 +45,17 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
     publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES))
 
+    report = build_report_assets(settings, PUBLISHED_MARTS_KEY)
+
     jobs = build_jobs(settings, partitions)
     schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
     if jobs.intraday is not None:
         schedules.append(automation.build_intraday_schedule(settings, jobs.intraday))
     file_sensors = [automation.build_file_sensor(settings, jobs.land_files)] if jobs.land_files else []
     return dg.Definitions(
-        assets=freshness.with_freshness(settings, [*extract, context, transform, *forecast, *publish]),
+        assets=freshness.with_freshness(
+            settings, [*extract, context, transform, *forecast, *publish, *report]
+        ),
         asset_checks=[freshness.build_data_check(settings), freshness.build_source_check(settings)],
         jobs=jobs.all(),
         schedules=schedules,

@@ -50,6 +50,7 @@ __all__ = [
     "Metrics",
     "Paths",
     "Publish",
+    "Report",
     "Settings",
     "StageLine",
     "TableFile",
@@ -134,6 +135,22 @@ class Forecasting(Section):
         return value
 
 
+class Report(Section):
+    """`pages`: which editions of the report are written beside the published file, one or several.
+
+    full: everything; team: one file per team; board: without names of deals and reps. A file has no row-level
+    security, so who may not see everything is given an edition. Empty: no report.
+    """
+
+    pages: tuple[Literal["full", "team", "board"], ...] = ("full",)
+
+    @field_validator("pages", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        named = [value] if isinstance(value, str) else value
+        return tuple(dict.fromkeys(named)) if isinstance(named, (list, tuple)) else named
+
+
 class Alerts(Section):
     """When somebody should hear of it.
 
@@ -199,6 +216,7 @@ class Settings(Section):
     metrics: Metrics = Metrics()
     publish: Publish = Publish()
     alerts: Alerts = Alerts()
+    report: Report = Report()
     forecast: Forecasting = Forecasting()
     engine: Literal["duckdb"] = "duckdb"
     memory_limit: str = Field("1GB", pattern=r"^[1-9][0-9]*(\.[0-9]+)? ?(MB|GB|MiB|GiB)$")

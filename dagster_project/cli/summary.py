@@ -272,6 +272,10 @@ def what_to_clean(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
 def what_next(settings: Settings) -> Iterator[str]:
     """Where the result lies and what one does with it."""
     yield fact("Published file", f"{settings.paths.published_file} (open it read-only)")
+    pages = sorted(settings.paths.published_dir.glob("report*.html"))
+    if pages:
+        more = f" (and {len(pages) - 1} more editions beside it)" if len(pages) > 1 else ""
+        yield fact("Report", f"{pages[0].as_uri()} (open it in a browser){more}")
     is_bundled = settings.config_path == REPOSITORY / "pipeline.yaml"
     own = 'make connect FILES="exports/*.csv": drafts my/pipeline.yaml from your own exports and tries it'
     yield fact(

@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from dagster_project.forecast.chart_images import chart_markdown
-from dagster_project.forecast.charts import accuracy_chart, fan_chart
+from dagster_project.charts.chart_images import chart_markdown
+from dagster_project.charts.forecast_charts import accuracy_chart, fan_chart
 from dagster_project.forecast.evidence import LedgerContext, read_context, read_evidence
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
 from dagster_project.forecast.hazard_queries import EVIDENCE_MODELS

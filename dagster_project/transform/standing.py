@@ -41,6 +41,7 @@ def fingerprint(
 def code_files() -> Iterator[Path]:
     """Every file of the product whose change may change a result."""
     yield from PACKAGE.rglob("*.py")
+    yield from (PACKAGE / "report" / "page").iterdir()
     yield from (path for path in project_paths(DBT_PROJECT) if path.is_file())
 
 

@@ -11,7 +11,7 @@ from dagster_project.settings import Settings
 from dagster_project.transform.manifest import load_manifest
 from tests.pipeline.nightly_bench import simulated_business
 
-GROUPS = ("extract", "staging", "ledger", "marts", "forecast", "publish")
+GROUPS = ("extract", "staging", "ledger", "marts", "forecast", "publish", "report")
 
 
 @pytest.fixture(scope="module")

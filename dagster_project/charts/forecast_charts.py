@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dagster_project.forecast.chart_spec import (
+from dagster_project.charts.chart_spec import (
     BLUE,
     GREY,
+    HATCHED,
     INK,
     ORANGE,
     Spec,
@@ -18,16 +19,21 @@ from dagster_project.forecast.chart_spec import (
 )
 
 PAST_QUARTERS = 8
+WIDE = 640
 
 
-def fan_chart(bookings: pd.DataFrame, actuals: pd.DataFrame) -> Spec:
+def fan_chart(bookings: pd.DataFrame, actuals: pd.DataFrame, width: int = WIDE) -> Spec:
     """This and the next quarters with their ranges, beside what past quarters booked.
 
-    `bookings`: one day's rows of `forecast_bookings` for the whole business. `actuals`: period, actual.
+    `bookings`: one day's rows of `forecast_bookings` for one segment. `actuals`: period, actual. A narrow
+    chart shows two past quarters, and its ranges in figures stand in the table behind it.
     """
+    is_wide = width >= WIDE
+    bar = 26 if is_wide else 20
     told = bookings.sort_values("quarter_offset")
     day, currency = pd.Timestamp(told["as_of"].iloc[0]), str(told["currency"].iloc[0])
-    past = actuals[actuals["period"] < told["period"].iloc[0]].sort_values("period").tail(PAST_QUARTERS)
+    past = actuals[actuals["period"] < told["period"].iloc[0]].sort_values("period")
+    past = past.tail(PAST_QUARTERS if is_wide else 2)
     unit, word = unit_of(max(float(told["p90"].max()), float(past["actual"].max()) if len(past) else 0.0))
     ahead = [
         {
@@ -49,24 +55,24 @@ def fan_chart(bookings: pd.DataFrame, actuals: pd.DataFrame) -> Spec:
         "field": "quarter",
         "type": "ordinal",
         "title": None,
-        "axis": {"labelAngle": 0},
+        "axis": {"labelAngle": 0, **({} if is_wide else {"labelFontSize": 9, "labelOverlap": False})},
         "sort": [row["quarter"] for row in (*booked, *ahead)],
     }
     title = f"{currency}{word}"
-    range_text = "light bar: 8 times in 10 within; tick: as often above as below; dark bar: already won"
+    range_text = "hatched: 8 times in 10 within; tick: as often above as below; dark bar: already won"
     layers = [
-        layer(booked, {"type": "bar", "color": GREY, "size": 26}, x=x, y=amount_axis("booked", title)),
+        layer(booked, {"type": "bar", "color": GREY, "size": bar}, x=x, y=amount_axis("booked", title)),
         layer(
             ahead,
-            {"type": "bar", "color": BLUE, "opacity": 0.35, "size": 26},
+            HATCHED | {"size": bar},
             x=x,
             y=amount_axis("p10", title),
             y2={"field": "p90"},
         ),
-        layer(ahead, {"type": "bar", "color": BLUE, "size": 12}, x=x, y=amount_axis("won", title)),
+        layer(ahead, {"type": "bar", "color": BLUE, "size": bar * 0.45}, x=x, y=amount_axis("won", title)),
         layer(
             ahead,
-            {"type": "tick", "color": INK, "thickness": 3, "size": 30},
+            {"type": "tick", "color": INK, "thickness": 3, "size": bar + 4},
             x=x,
             y=amount_axis("p50", title),
         ),
@@ -79,27 +85,30 @@ def fan_chart(bookings: pd.DataFrame, actuals: pd.DataFrame) -> Spec:
         ),
         layer(
             ahead,
-            {"type": "text", "dy": -20, "color": INK, "fontWeight": "bold"},
+            {"type": "text", "dy": -20 if is_wide else -8, "color": INK, "fontWeight": "bold"},
             x=x,
             y=amount_axis("p90", title),
             text={"field": "label"},
         ),
-        layer(
-            ahead,
-            {"type": "text", "dy": -8, "color": INK, "fontSize": 10},
-            x=x,
-            y=amount_axis("p90", title),
-            text={"field": "range"},
-        ),
     ]
+    if is_wide:
+        layers.append(
+            layer(
+                ahead,
+                {"type": "text", "dy": -8, "color": INK, "fontSize": 10},
+                x=x,
+                y=amount_axis("p90", title),
+                text={"field": "range"},
+            )
+        )
     return framed(
         f"Bookings per quarter: booked (grey) and forecast on {day_in_words(day)} (blue)",
         range_text,
-        {"layer": layers, "width": 640, "height": 260},
+        {"layer": layers, "width": width, "height": 260 if is_wide else 200},
     )
 
 
-def accuracy_chart(backtest: pd.DataFrame) -> Spec | None:
+def accuracy_chart(backtest: pd.DataFrame, width: int = 560) -> Spec | None:
     """The error of what was served, by horizon, against the baseline chosen before each outcome.
 
     `backtest`: rows of `forecast_backtest` for the whole business. None while no origin is completed.
@@ -112,7 +121,8 @@ def accuracy_chart(backtest: pd.DataFrame) -> Spec | None:
             "horizon": row.horizon,
             "served": row.served,
             "baseline": row.baseline,
-            "label": f"{row.served:.0%} against {row.baseline:.0%} ({row.origins} forecasts)",
+            "label": f"{row.served:.0%} against {row.baseline:.0%}"
+            + (f" ({row.origins} forecasts)" if width >= 560 else ""),
             "right": max(row.served, row.baseline),
         }
         for row in points.itertuples()
@@ -120,7 +130,7 @@ def accuracy_chart(backtest: pd.DataFrame) -> Spec | None:
     widest = float(points[["served", "baseline"]].max().max())
     x = {
         "type": "quantitative",
-        "scale": {"domain": [0, widest * 1.55 or 1.0]},
+        "scale": {"domain": [0, widest * (1.55 if width >= 560 else 1.75) or 1.0]},
         "axis": {"format": "%", "title": "sum of errors / bookings (WAPE)", "tickCount": 6},
     }
     y = {
@@ -168,7 +178,7 @@ def accuracy_chart(backtest: pd.DataFrame) -> Spec | None:
     return framed(
         "How far forecasts were off: served (blue dot) and best baseline (orange diamond)",
         "every past week replayed with what was known then; further left is better",
-        {"layer": layers, "width": 560, "height": {"step": 34}},
+        {"layer": layers, "width": width, "height": {"step": 34}},
     )
 
 
@@ -209,7 +219,7 @@ _HORIZONS = (
 )
 
 
-def calibration_chart(calibration: pd.DataFrame) -> Spec | None:
+def calibration_chart(calibration: pd.DataFrame, is_stacked: bool = False) -> Spec | None:
     """Predicted against actual per decile of the chance, by number of deals and by amount.
 
     `calibration`: rows of `forecast_calibration` with all horizons of a running quarter together. None
@@ -243,7 +253,7 @@ def calibration_chart(calibration: pd.DataFrame) -> Spec | None:
     return framed(
         f"Do the chances hold? {deals:,} open deals of past quarters, {wins:,} won in their quarter",
         f"one dot per tenth of the deals, by chance; on the line = as predicted; {span}",
-        {"hconcat": panels},
+        {"vconcat" if is_stacked else "hconcat": panels},
     )
 
 

@@ -8,11 +8,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dagster_project.forecast import chart_images
-from dagster_project.forecast.chart_images import NO_CHART, chart_markdown, svg_of
-from dagster_project.forecast.chart_spec import Spec, unit_of
-from dagster_project.forecast.charts import accuracy_chart, accuracy_points, calibration_chart, fan_chart
-from dagster_project.forecast.waterfall_chart import waterfall_chart, waterfall_steps
+from dagster_project.charts import chart_images
+from dagster_project.charts.chart_images import NO_CHART, chart_markdown, svg_of
+from dagster_project.charts.chart_spec import Spec, unit_of
+from dagster_project.charts.forecast_change_chart import waterfall_chart, waterfall_steps
+from dagster_project.charts.forecast_charts import (
+    accuracy_chart,
+    accuracy_points,
+    calibration_chart,
+    fan_chart,
+)
 
 MAY_13 = date(2025, 5, 13)
 

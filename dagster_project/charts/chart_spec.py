@@ -1,8 +1,9 @@
 """What all charts share: colours, numbers for people, and the frame of a Vega-Lite specification.
 
 A specification holds its data, so that one and the same makes a picture here and a live chart in a page.
-Colours are those of Okabe and Ito, told apart without colour vision and in grey; the ground is white, so that
-a picture reads in light and dark.
+Colours are those of Okabe and Ito, told apart without colour vision, and at least 3 : 1 against the ground;
+what is expected and not yet so is hatched. The ground is white, so that a picture reads in light and dark;
+the report puts its own colours in their place (page_charts).
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from typing import Any
 
 Spec = dict[str, Any]
 
-BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#999999", "#222222"
+BLUE, ORANGE, GREY, INK, GRID = "#0072B2", "#D55E00", "#767676", "#222222", "#e5e5e5"
+# Vega has no hatching: chart_images puts a pattern where this fill stands.
+HATCHED_FILL = "#0072b1"
+HATCHED: Spec = {"type": "bar", "color": HATCHED_FILL, "stroke": BLUE, "strokeWidth": 1}
 
 
 def unit_of(top: float) -> tuple[float, str]:
@@ -51,6 +55,6 @@ def framed(title: str, subtitle: str, body: Spec) -> Spec:
         },
         "background": "white",
         "padding": 10,
-        "config": {"view": {"stroke": None}, "axis": {"gridColor": "#e5e5e5", "domainColor": GREY}},
+        "config": {"view": {"stroke": None}, "axis": {"gridColor": GRID, "domainColor": GREY}},
         **body,
     }

@@ -7,18 +7,11 @@ from datetime import date
 
 import pandas as pd
 
-from dagster_project.forecast.chart_spec import (
-    BLUE,
-    INK,
-    ORANGE,
-    Spec,
-    day_in_words,
-    framed,
-    layer,
-    unit_of,
-)
-from dagster_project.forecast.review_tables import NO_DEAL
+from dagster_project.charts.bridge_chart import bridge_chart
+from dagster_project.charts.chart_spec import Spec, day_in_words, unit_of
 
+# What is no single deal's, in the rows of forecast_changes.
+NO_DEAL = "(none)"
 MOST_DEALS = 8
 MOST_LETTERS = 34
 
@@ -68,68 +61,17 @@ def waterfall_steps(changes: pd.DataFrame, before: float, names: Mapping[str, st
     return pd.concat([ends.iloc[:1], shown[list(ends.columns)], ends.iloc[1:]], ignore_index=True)
 
 
-def waterfall_chart(steps: pd.DataFrame, currency: str, period: str, prior: date, now: date) -> Spec:
-    """Each bar begins where the one above ends; the scale does not begin at zero, so the ends are ticks."""
-    unit, word = unit_of(float(steps[["before", "after"]].abs().max().max()))
-    small, small_word = unit_of(float(steps["delta"].abs().max()))
-    rows = [
-        {
-            "step": row.label,
-            "from": row.before / unit,
-            "to": row.after / unit,
-            "right": max(row.before, row.after) / unit,
-            "kind": "total" if row.is_total else ("up" if row.delta >= 0 else "down"),
-            "label": f"{row.after / unit:,.2f}" if row.is_total else f"{row.delta / small:+,.1f}",
-        }
-        for row in steps.itertuples()
-    ]
-    low, high = min(min(row["from"], row["to"]) for row in rows), max(row["right"] for row in rows)
-    margin = (high - low) * 0.16 or abs(high) * 0.05 or 1.0
-    x = {
-        "type": "quantitative",
-        "scale": {"domain": [low - margin / 4, high + margin], "zero": False, "nice": False},
-        "axis": {"title": f"forecast of {period} ({currency}{word})", "tickCount": 5, "format": ",.2f"},
-    }
-    y = {
-        "field": "step",
-        "type": "ordinal",
-        "title": None,
-        "sort": [row["step"] for row in rows],
-        "axis": {"labelLimit": 330},
-    }
-    colour = {
-        "field": "kind",
-        "type": "nominal",
-        "legend": None,
-        "scale": {"domain": ["up", "down"], "range": [BLUE, ORANGE]},
-    }
-    layers = [
-        layer(
-            [row for row in rows if row["kind"] != "total"],
-            {"type": "bar", "height": 13},
-            x=x | {"field": "from"},
-            x2={"field": "to"},
-            y=y,
-            color=colour,
-        ),
-        layer(
-            [row for row in rows if row["kind"] == "total"],
-            {"type": "tick", "color": INK, "thickness": 4, "size": 18},
-            x=x | {"field": "to"},
-            y=y,
-        ),
-        layer(
-            rows,
-            {"type": "text", "align": "left", "dx": 6, "color": INK},
-            x=x | {"field": "right"},
-            y=y,
-            text={"field": "label"},
-        ),
-    ]
-    return framed(
+def waterfall_chart(
+    steps: pd.DataFrame, currency: str, period: str, prior: date, now: date, width: int = 440
+) -> Spec:
+    """The steps as a bridge from one forecast to the next."""
+    _, word = unit_of(float(steps["delta"].abs().max()))
+    return bridge_chart(
+        steps,
         f"What moved the forecast of {period} from {day_in_words(prior)} to {day_in_words(now)}",
-        f"changes in {currency}{small_word}: blue adds, orange takes away",
-        {"layer": layers, "width": 440, "height": {"step": 22}},
+        f"changes in {currency}{word}: blue adds, orange takes away",
+        f"forecast of {period} ({currency}%s)",
+        width,
     )
 
 

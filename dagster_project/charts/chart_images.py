@@ -7,7 +7,7 @@ import json
 import logging
 import re
 
-from dagster_project.forecast.chart_spec import Spec
+from dagster_project.charts.chart_spec import BLUE, HATCHED_FILL, Spec
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ MOST_BYTES = 60_000
 MOST_DAYS = 31
 NO_CHART = "nothing to draw yet"
 # For readers of the page's own tree, which a picture inside an image has not: a third of its size.
-_UNSEEN = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events)="[^"]*"| opacity="1"')
+UNSEEN = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events)="[^"]*"| opacity="1"')
 
 
 def chart_markdown(spec: Spec | None, says: str, days: int = 1) -> str:
@@ -29,7 +29,7 @@ def chart_markdown(spec: Spec | None, says: str, days: int = 1) -> str:
     if days > MOST_DAYS:
         return f"not drawn in a run of more than {MOST_DAYS} days"
     try:
-        picture = _UNSEEN.sub("", svg_of(spec))
+        picture = UNSEEN.sub("", svg_of(spec))
     except ValueError as error:
         logger.warning("chart %r was not drawn: %s", says, error)
         return f"the chart could not be drawn: {error}"
@@ -49,4 +49,18 @@ def svg_of(spec: Spec) -> str:
     # Half a second of CPU and 84 MB of library: only a run that draws loads it.
     import vl_convert
 
-    return vl_convert.vegalite_to_svg(json.dumps(spec), vl_version="5.21")
+    return _with_hatching(vl_convert.vegalite_to_svg(json.dumps(spec), vl_version="5.21"))
+
+
+_HATCHING = (
+    '<defs><pattern id="hatching" width="5" height="5" patternUnits="userSpaceOnUse" '
+    f'patternTransform="rotate(45)"><path d="M0,0V5" stroke="{BLUE}" stroke-width="3"/></pattern></defs>'
+)
+
+
+def _with_hatching(picture: str) -> str:
+    fill = f'fill="{HATCHED_FILL}"'
+    if fill not in picture:
+        return picture
+    start = picture.index(">") + 1
+    return picture[:start] + _HATCHING + picture[start:].replace(fill, 'fill="url(#hatching)"')
