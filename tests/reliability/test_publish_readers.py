@@ -12,8 +12,8 @@ from publish_scenario import Scenario
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = str(Path(__file__).with_name("publish_scenario.py"))
 KINDS = ("open per query", "held connection", "explicit transaction")
-PUBLISHES = 12
-ROWS = 20_000
+PUBLISHES = 50
+ROWS = 2_000
 
 
 def announce(scenario: Scenario, generation: int) -> None:
