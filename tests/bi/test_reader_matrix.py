@@ -1,4 +1,4 @@
-"""The published file as old and new DuckDBs see it. `make test-readers` makes the environments and runs this."""
+"""The published file as old and new DuckDBs see it: `make test-readers`."""
 
 import json
 import logging

@@ -415,7 +415,8 @@ create policy own_rows on stageledger.bi_deals for select using (exists (
 def test_the_recipe_for_row_level_security_shows_each_user_the_own_rows(scenario: Scenario, url: str) -> None:
     deals = (
         "create or replace table marts.mart_stages as select deal as stage, 'x' as pipeline, "
-        "{} as generation, owner_key, team_key from (values ('d1', 'o1', 't1'), ('d2', 'o2', 't2'), ('d3', 'o3', 't2')) "
+        "{} as generation, owner_key, team_key from "
+        "(values ('d1', 'o1', 't1'), ('d2', 'o2', 't2'), ('d3', 'o3', 't2')) "
         "as t(deal, owner_key, team_key)"
     )
     bring(scenario, url, 1, deals.format(1))
