@@ -21,13 +21,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 TRYTON_VENV := .venv-tryton
 DLT_VENV := .venv-dlt
+READERS := .venv-readers
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
+.PHONY: help run dev backfill status connect check check-config docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -67,6 +68,9 @@ metrics: $(VENV)/.installed-dev ## ask the published file: QUERY="--metrics win_
 ml: $(VENV)/.installed-ml ## install what `forecast: {challenger: on}` needs (scikit-learn); once
 	@echo "Installed. Write forecast: {challenger: on} into pipeline.yaml to use it."
 
+postgres: $(VENV)/.installed-postgres ## install what `publish: {postgres: …}` needs (psycopg); once
+	@echo "Installed. Write publish: {postgres: \$${MARTS_POSTGRES_URL}} into pipeline.yaml to use it."
+
 # Half of the time goes into these folders, so they run beside the others, on a second core.
 SECOND_HALF := tests/marts tests/pipeline tests/reliability tests/tryton
 FIRST_HALF := $(filter-out $(SECOND_HALF),$(patsubst %/,%,$(sort $(wildcard tests/*/))))
@@ -83,8 +87,13 @@ endif
 test-tryton: $(VENV)/.installed-dev $(TRYTON_VENV)/.installed ## test against a real CRM: Tryton, in an environment of its own
 	@STAGELEDGER_TRYTON=$(TRYTON_VENV) $(BIN)/python -m pytest tests/tryton
 
+# The file that the readers open is the one of the data folder; a run makes it where there is none.
+test-readers: $(VENV)/.installed-dev $(READERS)/.installed ## open the published file with DuckDB 1.1, 1.4 and 2.0, each in an environment of its own
+	@test -e "$(PUBLISHED)" || $(CLI) run
+	@STAGELEDGER_READERS=$(READERS) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_reader_matrix.py -s
+
 test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py -k "thirty or 30 or intraday"
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/reliability/test_publish_readers.py -k "thirty or 30 or intraday or 50"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .
@@ -109,13 +118,14 @@ forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated bus
 
 # The development lock comes first, so that the other locks can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
-lock: $(VENV)/.installed ## resolve the three requirement locks anew from pyproject.toml
+lock: $(VENV)/.installed ## resolve the four requirement locks anew from pyproject.toml
 	@$(BIN)/$(LOCK) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra ml --output-file requirements-ml.lock pyproject.toml
+	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra postgres --output-file requirements-postgres.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
-	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) $(READERS) .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
@@ -123,6 +133,10 @@ $(VENV)/.installed: requirements.lock $(VENV)/.created
 
 $(VENV)/.installed-ml: requirements-ml.lock $(VENV)/.created
 	@$(call install,requirements-ml.lock)
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-postgres: requirements-postgres.lock $(VENV)/.created
+	@$(call install,requirements-postgres.lock)
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.created
@@ -159,6 +173,14 @@ $(DLT_VENV)/.installed: tests/benchmark/extract/requirements.txt $(VENV)/.create
 	@echo "Making $(DLT_VENV) (half a minute the first time)"
 	@$(BIN)/python -m venv --clear $(DLT_VENV)
 	@$(DLT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmark/extract/requirements.txt
+	@touch $@
+
+READER_VERSIONS := 1.1.3 1.4.4 2.0.0
+$(READERS)/.installed: Makefile $(VENV)/.created
+	@for version in $(READER_VERSIONS); do \
+		$(BIN)/python -m venv --clear $(READERS)/$$version && \
+		$(READERS)/$$version/bin/python -m pip install --quiet --disable-pip-version-check duckdb==$$version || exit 1; \
+	done
 	@touch $@
 
 # uv comes from the lock itself. It does not read pip's settings, so the index that pip would use is handed

@@ -19,6 +19,7 @@ from dagster_project.forecast.scenario_assets import build_scenario_assets
 from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
 from dagster_project.forecast.tables import PUBLISHED_NAMES
 from dagster_project.publish.assets import PUBLISHED_MARTS_KEY, build_publish_assets
+from dagster_project.publish.target_assets import build_target_assets
 from dagster_project.report.assets import build_report_assets
 from dagster_project.settings import Settings, load_settings
 from dagster_project.transform.assets import build_transform_assets
@@ -43,7 +44,10 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
         *build_scenario_assets(settings, partitions, api_keys(settings)),
     ]
     served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES))
+    publish = [
+        *build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES)),
+        *build_target_assets(settings),
+    ]
 
     report = build_report_assets(settings, PUBLISHED_MARTS_KEY)
 

@@ -114,10 +114,31 @@ def _as_of_date(value: Any) -> date:
 
 
 class Publish(Section):
-    """`keep_versions`: published files kept, so that readers may finish with an older one."""
+    """`keep_versions`: published files kept, so that readers may finish with an older one.
+
+    `postgres`: URL of a server that gets the tables too (extra `postgres`), in schema `postgres_schema`.
+    `parquet`: a folder of Parquet files beside the published file.
+    """
 
     keep_versions: int = Field(3, ge=1)
     postgres: SecretStr | None = None
+    postgres_schema: str = Field("stageledger", min_length=1, max_length=63)
+    parquet: bool = False
+
+    @field_validator("postgres")
+    @classmethod
+    def _is_a_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "the variable holds no PostgreSQL URL, such as postgresql://user:password@host:5432/database"
+            )
+        if find_spec("psycopg") is None:
+            raise ValueError(
+                "PostgreSQL needs psycopg, which is not installed; run `make postgres`, or take this line out"
+            )
+        return value
 
 
 class Forecasting(Section):

@@ -57,10 +57,6 @@ def add_configuration_problems(document: YamlDocument) -> None:
             else:
                 _add_mapping_problems(document, ("tables", name), table, BUSINESS_ENTITIES[name])
     add_measure_problems(document)
-    if isinstance(data.get("publish"), dict) and data["publish"].get("postgres"):
-        document.add(
-            ("publish", "postgres"), "PostgreSQL as a second target is not in this version; remove it"
-        )
 
 
 def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:

@@ -6,8 +6,8 @@ class PublishError(RuntimeError):
 
 
 class PublishRefused(PublishError):
-    """The warehouse is not fit to be published; trying again changes nothing."""
+    """The warehouse, or the target, is not fit for it; trying again changes nothing."""
 
 
 class PublishFailed(PublishError):
-    """Writing or checking the copy failed (disk, memory, input or output); trying again may help."""
+    """Writing or checking the copy failed (disk, memory, network, a busy server); trying again may help."""

@@ -28,7 +28,27 @@ _READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 def current_file(folder: Path) -> Path | None:
     """The version that readers see now, or None before the first publish."""
-    link, pointer = folder / LINK_NAME, folder / POINTER_NAME
+    return target_of(folder, LINK_NAME, POINTER_NAME)
+
+
+def point_at(folder: Path, link_name: str, pointer_name: str, target: str) -> Path:
+    """Let the link of a folder lead to `target` in one step, or the pointer file where links are refused."""
+    temporary = folder / f"{link_name}{_TEMPORARY}"
+    temporary.unlink(missing_ok=True)
+    try:
+        os.symlink(target, temporary)
+    except (OSError, NotImplementedError) as error:
+        logger.info("no symbolic links here (%s): %s names the newest version", error, pointer_name)
+        write_durably(folder / pointer_name, f"{target}\n")
+        return folder / pointer_name
+    os.replace(temporary, folder / link_name)
+    sync_folder(folder)
+    return folder / link_name
+
+
+def target_of(folder: Path, link_name: str, pointer_name: str) -> Path | None:
+    """Where the link, or the pointer file, of a folder leads; None where nothing is."""
+    link, pointer = folder / link_name, folder / pointer_name
     if link.is_symlink():
         target = folder / os.readlink(link)
     elif pointer.exists():
@@ -36,6 +56,28 @@ def current_file(folder: Path) -> Path | None:
     else:
         return None
     return target if target.exists() else None
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a small file in one step that outlives a loss of power."""
+    temporary = path.with_name(path.name + _TEMPORARY)
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlive a loss of power."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -65,7 +107,7 @@ class Versions:
         self.clean_unfinished()
         used = [int(found[1]) for path in self.folder.iterdir() if (found := _VERSION.match(path.name))]
         number = max([self._counter(), *used]) + 1
-        self._set_counter(number)
+        write_durably(self.folder / _COUNTER_NAME, f"{number}\n")
         try:
             yield number
         finally:
@@ -82,23 +124,13 @@ class Versions:
             os.fsync(file.fileno())
         unfinished.chmod(_READ_ONLY)
         os.replace(unfinished, accepted)
-        self._sync_folder()
+        sync_folder(self.folder)
         return accepted
 
     def flip(self, number: int) -> Path:
         """Let readers see version `number` from now on; returns the link (or pointer file) that says so."""
         self._drop_foreign_wal()
-        link = self.folder / LINK_NAME
-        temporary = self.folder / f"{LINK_NAME}{_TEMPORARY}"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.symlink(self.path(number).name, temporary)
-        except (OSError, NotImplementedError) as error:
-            logger.info("no symbolic links here (%s): %s names the newest version", error, POINTER_NAME)
-            return self._point(number)
-        os.replace(temporary, link)
-        self._sync_folder()
-        return link
+        return point_at(self.folder, LINK_NAME, POINTER_NAME, self.path(number).name)
 
     def prune(self, keep: int) -> list[Path]:
         """Remove all but the newest `keep` versions; never the one that readers see."""
@@ -116,11 +148,6 @@ class Versions:
             if is_version or path.name.endswith(_TEMPORARY):
                 _remove(path)
 
-    def _point(self, number: int) -> Path:
-        pointer = self.folder / POINTER_NAME
-        self._write_durably(pointer, f"{self.path(number).name}\n")
-        return pointer
-
     def _drop_foreign_wal(self) -> None:
         wal = self.folder / f"{LINK_NAME}.wal"
         if wal.exists():
@@ -136,27 +163,6 @@ class Versions:
             return int((self.folder / _COUNTER_NAME).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return 0
-
-    def _set_counter(self, number: int) -> None:
-        self._write_durably(self.folder / _COUNTER_NAME, f"{number}\n")
-
-    def _write_durably(self, path: Path, text: str) -> None:
-        temporary = path.with_name(path.name + _TEMPORARY)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        if sys.platform == "win32":
-            return
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _remove(path: Path) -> bool:

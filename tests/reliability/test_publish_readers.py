@@ -7,13 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from publish_scenario import Scenario
+
+from tests.long_tests import LONG
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = str(Path(__file__).with_name("publish_scenario.py"))
 KINDS = ("open per query", "held connection", "explicit transaction")
-PUBLISHES = 12
-ROWS = 20_000
+ROWS = 2_000
 
 
 def announce(scenario: Scenario, generation: int) -> None:
@@ -23,7 +25,10 @@ def announce(scenario: Scenario, generation: int) -> None:
     os.replace(temporary, scenario.root / "newest")
 
 
-def test_readers_see_no_error_no_mixture_and_always_the_newest_version(tmp_path: Path) -> None:
+@pytest.mark.parametrize("publishes", [12, pytest.param(50, marks=LONG)])
+def test_readers_see_no_error_no_mixture_and_always_the_newest_version(
+    tmp_path: Path, publishes: int
+) -> None:
     scenario = Scenario(tmp_path, rows=ROWS)
     scenario.build(1)
     scenario.publish(1)
@@ -44,7 +49,7 @@ def test_readers_see_no_error_no_mixture_and_always_the_newest_version(tmp_path:
             assert time.monotonic() < deadline, "the readers never started"
             assert all(reader.poll() is None for reader in readers.values())
             time.sleep(0.02)
-        for generation in range(2, PUBLISHES + 2):
+        for generation in range(2, publishes + 2):
             scenario.build(generation)
             scenario.publish(generation)
             announce(scenario, generation)
@@ -61,5 +66,5 @@ def test_readers_see_no_error_no_mixture_and_always_the_newest_version(tmp_path:
 
     for kind, answer in answers.items():
         assert answer["problems"] == [], kind
-        assert answer["queries"] >= PUBLISHES, f"{kind}: too few reads to show anything"
+        assert answer["queries"] >= publishes, f"{kind}: too few reads to show anything"
         assert answer["generations"] >= 3, f"{kind}: no publish happened while it read"
