@@ -13,6 +13,8 @@ OUT ?= my/pipeline.yaml
 DATE_ORDER ?=
 DECIMAL ?=
 QUICK ?=
+RECORD ?=
+DRY_RUN ?=
 PORT ?= 3000
 QUERY ?= --saved-query sales_by_quarter
 TESTS ?=
@@ -27,7 +29,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill purge status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -40,6 +42,9 @@ dev: $(VENV)/.installed ## open the Dagster UI on http://127.0.0.1:3000 (PORT=â€
 
 backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 (one run, without dbt)
 	@$(CLI) backfill --from "$(FROM)" --to "$(TO)"
+
+purge: $(VENV)/.installed ## take one record out of everything: RECORD=hubspot:deal:123 (DRY_RUN=1 says what would go)
+	@$(CLI) purge --record "$(RECORD)" $(if $(DRY_RUN),--dry-run)
 
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status
@@ -106,10 +111,11 @@ forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated bus
 
 # The development lock comes first, so that the other locks can be held to the same versions.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-header --no-emit-index-url --generate-hashes
-lock: $(VENV)/.installed ## resolve the three requirement locks anew from pyproject.toml
+lock: $(VENV)/.installed ## resolve the four requirement locks anew from pyproject.toml
 	@$(BIN)/$(LOCK) --upgrade --extra dev --output-file requirements-dev.lock pyproject.toml
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra ml --output-file requirements-ml.lock pyproject.toml
+	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra postgres --output-file requirements-postgres.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
 	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) .pytest_cache .ruff_cache .hypothesis
