@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ml.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-ml.lock", "requirements-postgres.lock")
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -31,6 +31,12 @@ def test_the_lock_of_the_challenger_adds_to_the_run_lock_what_scikit_learn_needs
     assert {name: challenger.get(name) for name in run} == run
     assert {name: development.get(name) for name in challenger} == challenger
     assert "scikit-learn" in challenger.keys() - run.keys()
+
+
+def test_the_lock_of_the_image_adds_dagsters_store_to_the_run_lock() -> None:
+    run, image = pins(LOCKS[0]), pins(LOCKS[3])
+    assert {name: image.get(name) for name in run} == run
+    assert "dagster-postgres" in image.keys() - run.keys()
 
 
 @pytest.mark.parametrize("name", LOCKS)
