@@ -58,7 +58,7 @@ check: $(VENV)/.installed ## read what CONFIG=… names without running it: rows
 check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
 	@$(CLI) check-config
 
-docs: $(VENV)/.installed ## write the dbt documentation as one page into the data folder
+docs: $(VENV)/.installed ## write the dbt documentation and the metric book as pages into the data folder
 	@$(CLI) docs
 
 # MetricFlow looks for what dbt parsed in the project's own folder, and for nothing of the private warehouse.

@@ -92,6 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     purge.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     purge.set_defaults(command=command_purge)
 
+    home = commands.add_parser("home", help="make the data folder's DAGSTER_HOME and print it")
+    home.set_defaults(command=command_home)
+
     dev = commands.add_parser("dev", help="open the Dagster UI on 127.0.0.1")
     dev.add_argument("--port", type=int, default=3000)
     dev.set_defaults(command=command_dev)
@@ -189,16 +192,18 @@ def command_check_config(options: argparse.Namespace) -> int:
 
 
 def command_docs(options: argparse.Namespace) -> int:
-    """Write dbt's documentation as one page into the data folder."""
+    """Write dbt's documentation as one page, and the metric book, into the data folder."""
     settings = load_settings()
 
     from dagster_project.cli.progress import write_line
     from dagster_project.cli.run import open_log
     from dagster_project.transform.docs import write_docs
+    from dagster_project.transform.metric_book import write_metric_book
 
     log_file = open_log(settings, "docs")
     with one_clear_line(log_file):
         write_line(f"the documentation: {write_docs(settings)}")
+        write_line(f"the metric book: {write_metric_book(settings)}")
     return 0
 
 
@@ -226,6 +231,14 @@ def command_purge(options: argparse.Namespace) -> int:
     except PurgeRefused as refused:
         raise UsageError(str(refused)) from None
     write_line(f"purged in {clock.seconds:.0f} s; backups and your own exports are yours to clean")
+    return 0
+
+
+def command_home(options: argparse.Namespace) -> int:
+    """Make DAGSTER_HOME with its dagster.yaml: what a web server or daemon needs before it starts."""
+    from dagster_project.cli.instance import prepare_home
+
+    sys.stdout.write(f"{prepare_home(load_settings())}\n")
     return 0
 
 
