@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dagster_project.contract import HISTORY_FIELDS
 from dagster_project.extract.connect.columns import CONTRACTS
 from dagster_project.extract.connect.joins import find_aliases, find_joins
 from dagster_project.extract.connect.profile import decimal_of, order_of, profile_file
+from dagster_project.extract.connect.stage_facts import StageFacts
+from dagster_project.extract.connect.stage_order import stage_places
 from dagster_project.extract.connect.stages import stage_columns
 from dagster_project.extract.connect.vocabulary import (
     likeness,
@@ -156,7 +159,7 @@ def test_known_names_order_the_stages_though_the_last_has_fewer_dates_of_losing(
     names = ["Offer Sent", "Lead In", "Demo Booked"]
     # Deals end by status: all that left the first two stages were lost, so "Lost time" is filled there.
     fills = pd.DataFrame({"Created": 1.0, "Lost time": [0.6, 1.0, 1.0]}, index=names)
-    facts = StageFacts(stage=pd.Series(names), dates=[], log=None, snapshots=None, probability=None)
+    facts = StageFacts(stage=pd.Series(names))
     places, why, _ = stage_places(names, facts, fills, {}, set())
     assert sorted(names, key=places.__getitem__) == ["Lead In", "Demo Booked", "Offer Sent"]
     assert why == "by the usual meaning of its name"
