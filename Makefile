@@ -13,6 +13,8 @@ OUT ?= my/pipeline.yaml
 DATE_ORDER ?=
 DECIMAL ?=
 QUICK ?=
+RECORD ?=
+DRY_RUN ?=
 PORT ?= 3000
 QUERY ?= --saved-query sales_by_quarter
 TESTS ?=
@@ -28,7 +30,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
+.PHONY: help run dev backfill purge status connect check check-config docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -42,6 +44,9 @@ dev: $(VENV)/.installed ## open the Dagster UI on http://127.0.0.1:3000 (PORT=â€
 backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 (one run, without dbt)
 	@$(CLI) backfill --from "$(FROM)" --to "$(TO)"
 
+purge: $(VENV)/.installed ## take one record out of everything: RECORD=hubspot:deal:123 (DRY_RUN=1 says what would go)
+	@$(CLI) purge --record "$(RECORD)" $(if $(DRY_RUN),--dry-run)
+
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status
 
@@ -54,7 +59,7 @@ check: $(VENV)/.installed ## read what CONFIG=â€¦ names without running it: rows
 check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
 	@$(CLI) check-config
 
-docs: $(VENV)/.installed ## write the dbt documentation as one page into the data folder
+docs: $(VENV)/.installed ## write the dbt documentation and the metric book as pages into the data folder
 	@$(CLI) docs
 
 # MetricFlow looks for what dbt parsed in the project's own folder, and for nothing of the private warehouse.

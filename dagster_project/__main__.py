@@ -1,4 +1,4 @@
-"""The command line: `python -m dagster_project run | connect | check | status | backfill | dev | …`."""
+"""The command line: `python -m dagster_project run | connect | check | status | purge | dev | …`."""
 
 import argparse
 import gc
@@ -86,6 +86,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     docs = commands.add_parser("docs", help="write the dbt documentation as one page")
     docs.set_defaults(command=command_docs)
+
+    purge = commands.add_parser("purge", help="take one record out of everything in the data folder")
+    purge.add_argument("--record", required=True, help="source:kind:id, such as crm_export:deal:77")
+    purge.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
+    purge.set_defaults(command=command_purge)
+
+    home = commands.add_parser("home", help="make the data folder's DAGSTER_HOME and print it")
+    home.set_defaults(command=command_home)
 
     dev = commands.add_parser("dev", help="open the Dagster UI on 127.0.0.1")
     dev.add_argument("--port", type=int, default=3000)
@@ -184,16 +192,53 @@ def command_check_config(options: argparse.Namespace) -> int:
 
 
 def command_docs(options: argparse.Namespace) -> int:
-    """Write dbt's documentation as one page into the data folder."""
+    """Write dbt's documentation as one page, and the metric book, into the data folder."""
     settings = load_settings()
 
     from dagster_project.cli.progress import write_line
     from dagster_project.cli.run import open_log
     from dagster_project.transform.docs import write_docs
+    from dagster_project.transform.metric_book import write_metric_book
 
     log_file = open_log(settings, "docs")
     with one_clear_line(log_file):
         write_line(f"the documentation: {write_docs(settings)}")
+        write_line(f"the metric book: {write_metric_book(settings)}")
+    return 0
+
+
+def command_purge(options: argparse.Namespace) -> int:
+    """Take one record out of landing, warehouse, published versions, history and logs."""
+    settings = load_settings()
+
+    from dagster_project.cli.progress import Clock, write_line
+    from dagster_project.cli.purge import PurgeRefused, plan, purge, target_of
+    from dagster_project.cli.run import open_log, refuse_when_locked
+
+    clock = Clock()
+    try:
+        refuse_when_locked(settings)
+        target = target_of(settings, options.record)
+        lines, found = plan(settings, target)
+        for line in lines:
+            write_line(f"  {line}")
+        if options.dry_run:
+            write_line("nothing was changed; the same without DRY_RUN=1 purges")
+            return 0
+        log_file = open_log(settings, "purge")
+        with one_clear_line(log_file):
+            purge(settings, target, found, lambda line: write_line(f"  {line}"))
+    except PurgeRefused as refused:
+        raise UsageError(str(refused)) from None
+    write_line(f"purged in {clock.seconds:.0f} s; backups and your own exports are yours to clean")
+    return 0
+
+
+def command_home(options: argparse.Namespace) -> int:
+    """Make DAGSTER_HOME with its dagster.yaml: what a web server or daemon needs before it starts."""
+    from dagster_project.cli.instance import prepare_home
+
+    sys.stdout.write(f"{prepare_home(load_settings())}\n")
     return 0
 
 

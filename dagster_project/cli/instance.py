@@ -23,12 +23,15 @@ UNFINISHED = [
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make the instance folder, with the newest dagster.yaml of the product, and return it."""
+    """Make the instance folder, with the newest dagster.yaml of the product, and return it.
+
+    STAGELEDGER_INSTANCE names another dagster.yaml, such as one that keeps runs in PostgreSQL.
+    """
     home = settings.paths.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    target = home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != INSTANCE_FILE.read_bytes():
-        shutil.copyfile(INSTANCE_FILE, target)
+    source, target = Path(os.environ.get("STAGELEDGER_INSTANCE") or INSTANCE_FILE), home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != source.read_bytes():
+        shutil.copyfile(source, target)
     return home
 
 

@@ -68,6 +68,14 @@ class InFlight:
             path.mkdir(exist_ok=True)
             yield path
 
+    def remove(self, path: Path) -> None:
+        """Remove one folder, resumable or not. Errors: InUse when a process works in it."""
+        guard = path.with_name(path.name + _LOCK_SUFFIX)
+        if not _is_abandoned(guard):
+            raise InUse(path.name)
+        shutil.rmtree(path, ignore_errors=True)
+        guard.unlink(missing_ok=True)
+
     def path(self, name: str) -> Path:
         """Where the resumable folder of this name lies, whether it is there or not."""
         return self.root / (name + _RESUMABLE_SUFFIX)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from dagster_project.contract import ENTITIES
 from dagster_project.extract.inflight import InFlight, sync_file, sync_folder
+from dagster_project.extract.landing_purge import without
 from dagster_project.extract.manifest import (
     FILES,
     MANIFEST,
@@ -35,6 +36,7 @@ from dagster_project.extract.manifest import (
     read_manifest,
     verify,
 )
+from dagster_project.extract.purged import PurgeList, is_about_records, names_of
 
 __all__ = [
     "EMPTY",
@@ -126,6 +128,7 @@ class Landing:
         `facts`: further fields of Manifest. Errors: LandingError when the columns are not those of SCHEMA.
         """
         part = folder / PART
+        self._leave_out_purged(part, stamp)
         parquet = pq.ParquetFile(part)
         if parquet.schema_arrow.names != SCHEMA.names:
             raise LandingError(
@@ -250,6 +253,18 @@ class Landing:
                 f"only {free / 1e6:,.0f} MB are free at {self.root}, and this extraction may need "
                 f"{needed / 1e6:,.0f} MB; free some space, or name a data folder elsewhere with DATA=path"
             )
+
+    def _leave_out_purged(self, part: Path, stamp: Stamp) -> None:
+        purged = PurgeList.read(self.root)
+        if not purged or not is_about_records(stamp.source_type, stamp.entity):
+            return
+
+        def is_purged(row: Mapping[str, Any]) -> bool:
+            whose = (stamp.source_type, stamp.source, stamp.entity, row["record_id"], row["payload"])
+            return any(purged.has(name) for name in names_of(*whose))
+
+        if lost := without(part, is_purged):
+            logger.info("%s of %s: %d rows of purged records left out", stamp.entity, stamp.source, lost)
 
     def _folder(self, stamp: Stamp) -> Path:
         return self.root / stamp.source_type / stamp.source / stamp.entity / stamp.batch_id

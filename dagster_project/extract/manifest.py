@@ -10,6 +10,8 @@ from typing import Any
 
 PART = "part-00000.parquet"
 MANIFEST = "_manifest.json"
+# While a purge rewrites a batch, the manifest of its new file lies beside the old one.
+STAGED_MANIFEST = "_manifest.purging.json"
 FILES = "files"
 MANIFEST_VERSION = 1
 
@@ -87,8 +89,18 @@ class Batch:
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a batch. Errors: LandingError when it is missing, broken, or does not fit its file."""
+    staged = folder / STAGED_MANIFEST
+    if not staged.exists():
+        return _read_manifest(folder, folder / MANIFEST)
     try:
-        data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return _read_manifest(folder, folder / MANIFEST)
+    except LandingError:
+        return _read_manifest(folder, staged)
+
+
+def _read_manifest(folder: Path, path: Path) -> Manifest:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
         stamp = Stamp(
             source=data["source"],
             entity=data["entity"],

@@ -33,11 +33,15 @@ def test_the_lock_of_the_challenger_adds_to_the_run_lock_what_scikit_learn_needs
     assert "scikit-learn" in challenger.keys() - run.keys()
 
 
-def test_the_lock_of_postgresql_adds_to_the_run_lock_what_its_target_needs() -> None:
-    run, development, target = pins(LOCKS[0]), pins(LOCKS[1]), pins(LOCKS[3])
-    assert {name: target.get(name) for name in run} == run
-    assert {name: development.get(name) for name in target} == target
-    assert "psycopg" in target.keys() - run.keys()
+def test_the_lock_of_postgresql_adds_to_the_run_lock_its_target_and_dagsters_store() -> None:
+    run, development, postgres = pins(LOCKS[0]), pins(LOCKS[1]), pins(LOCKS[3])
+    assert {name: postgres.get(name) for name in run} == run
+    added = postgres.keys() - run.keys()
+    assert {"psycopg", "dagster-postgres"} <= added
+    # What the tests use too is of one version; Dagster's store is not among it.
+    shared = added & development.keys()
+    assert "psycopg" in shared
+    assert {name: development[name] for name in shared} == {name: postgres[name] for name in shared}
 
 
 @pytest.mark.parametrize("name", LOCKS)

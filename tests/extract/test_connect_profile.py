@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dagster_project.contract import HISTORY_FIELDS
 from dagster_project.extract.connect.columns import CONTRACTS
 from dagster_project.extract.connect.joins import find_aliases, find_joins
 from dagster_project.extract.connect.profile import decimal_of, order_of, profile_file
+from dagster_project.extract.connect.stage_facts import StageFacts
+from dagster_project.extract.connect.stage_order import stage_places
 from dagster_project.extract.connect.stages import stage_columns
 from dagster_project.extract.connect.vocabulary import (
     likeness,
@@ -150,3 +153,13 @@ def test_every_word_of_the_vocabulary_is_about_a_field_that_exists() -> None:
     assert set(vocabulary().history_fields.values()) == set(HISTORY_FIELDS)
     for export in vendor_exports():
         assert set(export.fields.values()) <= CONTRACTS[export.entity].fields.keys(), export.name
+
+
+def test_known_names_order_the_stages_though_the_last_has_fewer_dates_of_losing() -> None:
+    names = ["Offer Sent", "Lead In", "Demo Booked"]
+    # Deals end by status: all that left the first two stages were lost, so "Lost time" is filled there.
+    fills = pd.DataFrame({"Created": 1.0, "Lost time": [0.6, 1.0, 1.0]}, index=names)
+    facts = StageFacts(stage=pd.Series(names))
+    places, why, _ = stage_places(names, facts, fills, {}, set())
+    assert sorted(names, key=places.__getitem__) == ["Lead In", "Demo Booked", "Offer Sent"]
+    assert why == "by the usual meaning of its name"

@@ -17,6 +17,7 @@ from dagster_project.extract.api.page_journal import PageJournal
 from dagster_project.extract.api.protocol import EntitySpec, Record, Window, tombstone
 from dagster_project.extract.inflight import InFlight
 from dagster_project.extract.manifest import PART
+from dagster_project.extract.purged import PurgeList, names_of
 
 if TYPE_CHECKING:
     from dagster_project.extract.api.api_extract import Extraction
@@ -87,6 +88,7 @@ def _list(run: "Extraction", spec: EntitySpec, journal: PageJournal) -> None:
 
 def _mend(run: "Extraction", spec: EntitySpec, report: EntityReport, found: IdsCompared) -> None:
     now = run.planner.server_now()
+    found = replace(found, unknown=_not_purged(run, spec, found.unknown))
     _land_by_id(run, spec, report, found.unknown)
     # The stamp of a record that came back may be older than its tombstone, and would lose against it.
     back = _land_by_id(run, spec, report, found.returned, seen_again_at=now)
@@ -111,6 +113,13 @@ def _mend(run: "Extraction", spec: EntitySpec, report: EntityReport, found: IdsC
     run.land(spec, "sweep", [tombstone(record_id, "vanished", now) for record_id in gone])
     if gone:
         report.notes.append(f"{len(gone):,} {spec.name} have vanished and were marked as deleted")
+
+
+def _not_purged(run: "Extraction", spec: EntitySpec, ids: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids that may be landed: the CRM may still list what was purged here."""
+    purged = PurgeList.read(run.landing.root)
+    whose = (run.source.type, run.source.name, spec.name)
+    return tuple(one for one in ids if not any(map(purged.has, names_of(*whose, one, "{}"))))
 
 
 def _land_by_id(

@@ -43,7 +43,12 @@ def stage_places(
     known = all(by_name[name] is not None for name in open_ones)
     if not known and (ages := ages_at_loss(open_ones, facts)):
         return dict.fromkeys(names, float("inf")) | ages, "later stages lose older deals: look", "low"
-    places = {name: by_fill[name] + (0.5 if by_name[name] is None else by_name[name]) for name in names}
+    if known:
+        # The stage that wins has fewer dates of losing: names come first, and dates part equal ones.
+        most = max(by_fill.values(), default=0) + 1
+        places = {name: (by_name[name] or 0.0) + by_fill[name] / (1000 * most) for name in names}
+    else:
+        places = {name: by_fill[name] + (0.5 if by_name[name] is None else by_name[name]) for name in names}
     sure = "medium" if known and len({places[name] for name in open_ones}) == len(open_ones) else "low"
     why = "by the usual meaning of its name" if known else "a guess: nothing in the files tells the order"
     return places, why, sure
