@@ -27,7 +27,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill status connect check check-config alert-test docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ check: $(VENV)/.installed ## read what CONFIG=… names without running it: rows
 
 check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
 	@$(CLI) check-config
+
+alert-test: $(VENV)/.installed ## send a test message to the webhook of `alerts:`
+	@$(CLI) alert-test
 
 docs: $(VENV)/.installed ## write the dbt documentation as one page into the data folder
 	@$(CLI) docs

@@ -84,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check-config", help="read the configuration and say what is wrong with it")
     check.set_defaults(command=command_check_config)
 
+    test = commands.add_parser("alert-test", help="send a test message to the webhook of `alerts:`")
+    test.set_defaults(command=command_alert_test)
+
     docs = commands.add_parser("docs", help="write the dbt documentation as one page")
     docs.set_defaults(command=command_docs)
 
@@ -180,6 +183,26 @@ def command_check_config(options: argparse.Namespace) -> int:
         f"{len(settings.tables)} tables of business facts, metric definitions "
         f"{settings.metrics.definition_version}\n"
     )
+    return 0
+
+
+def command_alert_test(options: argparse.Namespace) -> int:
+    """Send one message to the webhook and say whether it arrived."""
+    settings = load_settings()
+    if settings.alerts.webhook is None:
+        raise UsageError(
+            "no webhook is set: write alerts: {webhook: ${ALERT_WEBHOOK}} into the configuration, and put "
+            "its address into the environment"
+        )
+
+    from dagster_project.alerts.notify import send_test
+    from dagster_project.cli.progress import write_line
+
+    with quiet_logs():
+        delivery = send_test(settings)
+    if not delivery.arrived:
+        raise CommandFailed(f"failed after {delivery.attempts} attempts: {delivery.reason}")
+    write_line("the webhook took the message")
     return 0
 
 

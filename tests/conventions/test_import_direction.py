@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dagster_project"
-STEPS = ("extract", "transform", "forecast", "publish", "simulate", "cli")
+STEPS = ("extract", "transform", "forecast", "publish", "simulate", "cli", "alerts", "backfills")
 TOP_MODULES = ("definitions", "asset_jobs", "automation", "freshness", "__main__")
 
 
