@@ -7,6 +7,8 @@ DATA ?=
 AS_OF ?=
 FROM ?=
 TO ?=
+PLAN ?=
+ACCEPT ?=
 REBUILD ?=
 FILES ?=
 OUT ?= my/pipeline.yaml
@@ -38,8 +40,8 @@ run: $(VENV)/.installed ## run the nightly job on the bundled example; CONFIG=â€
 dev: $(VENV)/.installed ## open the Dagster UI on http://127.0.0.1:3000 (PORT=â€¦), with schedule and sensors
 	@$(CLI) dev --port "$(PORT)"
 
-backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 (one run, without dbt)
-	@$(CLI) backfill --from "$(FROM)" --to "$(TO)"
+backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 PLAN=1
+	@$(CLI) backfill --from "$(FROM)" --to "$(TO)" $(if $(PLAN),--plan) $(if $(ACCEPT),--accept-changed-definitions)
 
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status

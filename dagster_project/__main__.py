@@ -64,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     backfill = commands.add_parser("backfill", help="forecast past days again, in one run without dbt")
     backfill.add_argument("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
     backfill.add_argument("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
+    backfill.add_argument("--plan", action="store_true", help="show what would happen, and write nothing")
+    backfill.add_argument(
+        "--accept-changed-definitions", action="store_true", help="go on although definitions have changed"
+    )
     backfill.set_defaults(command=command_backfill)
 
     status = commands.add_parser("status", help="last as_of, days without a forecast, who holds the lock")
@@ -132,7 +136,8 @@ def command_backfill(options: argparse.Namespace) -> int:
     log_file = open_log(settings, "backfill")
     write_line(f"{settings.business.name}: forecasting {first} to {last} again")
     with one_clear_line(log_file):
-        run_backfill(settings, first, last)
+        accept = options.accept_changed_definitions
+        run_backfill(settings, first, last, plan_only=options.plan, accept=accept)
     return 0
 
 

@@ -153,16 +153,18 @@ def build_file_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
 
 
 def build_landed_sensor(
-    settings: Settings, jobs: Jobs, newest_as_of: Callable[[Settings], date]
+    settings: Settings,
+    landing_jobs: Sequence[Job | dg.JobDefinition],
+    nightly: Job,
+    newest_as_of: Callable[[Settings], date],
 ) -> dg.SensorDefinition:
     """Starts `nightly` when extraction alone has ended: only now is it known which days there are."""
-    landing_jobs = [job for job in (jobs.land_files, jobs.land_crm) if job is not None]
 
     @dg.run_status_sensor(
         name="landed_sensor",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=landing_jobs,
-        request_job=jobs.nightly,
+        monitored_jobs=list(landing_jobs),
+        request_job=nightly,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
         description="Runs the nightly job on what has just been landed.",

@@ -130,17 +130,29 @@ def has_new_files(settings: Settings) -> bool:
     return not landing.batches() or json.loads(new_files(settings, landing).cursor) != []
 
 
-def run_backfill(settings: Settings, first: date, last: date) -> Progress:
-    """Forecast the days from `first` to `last` again in one run, without dbt, and publish the result."""
+def run_backfill(
+    settings: Settings, first: date, last: date, *, plan_only: bool = False, accept: bool = False
+) -> Progress:
+    """Forecast the days from `first` to `last` again in one run, without dbt, and publish the result.
+
+    `plan_only`: write nothing. `accept`: go on although definitions have changed.
+    """
     from dagster_project.definitions import build_definitions
 
     refuse_when_locked(settings)
     definitions = build_definitions(settings)
     with open_instance(settings) as instance:
         fail_dead_runs(settings, instance)
-        tags = automation.range_tags(first, last)
-        progress = execute(definitions, instance, "forecast_backfill", tags)
-        execute(definitions, instance, "publish", {}, progress=progress)
+        config = {
+            "first_day": first.isoformat(),
+            "last_day": last.isoformat(),
+            "plan_only": plan_only,
+            "accept_changed_definitions": accept,
+        }
+        options = {"ops": {"forecast_days_again": {"config": config}}}
+        progress = execute(definitions, instance, "forecast_backfill", {}, options)
+        if not plan_only:
+            execute(definitions, instance, "publish", {}, progress=progress)
     return progress
 
 
