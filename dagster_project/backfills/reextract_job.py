@@ -26,7 +26,7 @@ from dagster_project.warehouse import Warehouse
 
 JOB = "reextract"
 
-_DESCRIPTION = """Asks the CRMs for the changes of past days once more, and lands what they answer beside the rest.
+_DESCRIPTION = """Asks the CRMs for the changes of past days once more, and lands the answers beside the rest.
 
 Batches are added and none is replaced: what was known when stays, and new rows count as learned today. Where
 the nightly reading goes on does not move. A day is a day of changes: records that have changed since are in

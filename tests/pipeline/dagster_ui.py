@@ -41,7 +41,7 @@ mutation LaunchRun($executionParams: ExecutionParams!) {
 LAUNCHPAD = """
 query Launchpad($selector: PipelineSelector!) {
   runConfigSchemaOrError(selector: $selector) { ... on RunConfigSchema { rootDefaultYaml } }
-  pipelineOrError(params: $selector) { ... on Job { description } }
+  pipelineOrError(params: $selector) { ... on Pipeline { description } }
 }
 """
 ASSET_NODES = "query { assetNodes { assetKey { path } groupName isPartitioned partitionKeys } }"
@@ -133,7 +133,7 @@ def selector(job: str) -> Mapping[str, str]:
     return {
         "pipelineName": job,
         "repositoryName": "__repository__",
-        "repositoryLocationName": "dagster_project.definitions",
+        "repositoryLocationName": "stageledger",
     }
 
 

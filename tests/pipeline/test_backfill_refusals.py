@@ -58,7 +58,7 @@ def test_changed_definitions_need_consent(tmp_path: Path) -> None:
     warehouse.append("ops.run_context", pd.DataFrame([row]), columns)
     now = '{"metrics": {"min_sample": 30}}'
     with pytest.raises(
-        BackfillRefused, match="metrics.min_sample: 20 → 30.*accept_changed_definitions: true"
+        BackfillRefused, match=r"metrics.min_sample: 20 → 30.*accept_changed_definitions: true"
     ):
         refuse_changed_definitions(warehouse, ["a1", "b2"], "b2", now, is_accepted=False)
     assert len(refuse_changed_definitions(warehouse, ["a1", "b2"], "b2", now, is_accepted=True)) == 1
@@ -106,5 +106,5 @@ def test_a_reextraction_that_lost_a_batch_or_moved_back_says_so() -> None:
     refuse_loss(standing, ({"b1": "x", "b2": "y"}, {"deals": late}))
     with pytest.raises(BackfillRefused, match="b1"):
         refuse_loss(standing, ({"b2": "y"}, {"deals": late}))
-    with pytest.raises(BackfillRefused, match="less is covered than before .deals"):
+    with pytest.raises(BackfillRefused, match=r"less is covered than before .deals"):
         refuse_loss(standing, ({"b1": "x"}, {"deals": early}))
