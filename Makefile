@@ -89,7 +89,7 @@ test-tryton: $(VENV)/.installed-dev $(TRYTON_VENV)/.installed ## test against a 
 	@STAGELEDGER_TRYTON=$(TRYTON_VENV) $(BIN)/python -m pytest tests/tryton
 
 test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py -k "thirty or 30 or intraday"
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py -k "thirty or 30 or intraday or its_plan"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .

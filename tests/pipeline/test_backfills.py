@@ -15,6 +15,7 @@ from dagster_project.forecast.review_tables import REVIEW_TABLES
 from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
+from tests.long_tests import LONG
 from tests.pipeline.dagster_ui import ASSET_NODES, DagsterUi, dagster_ui
 from tests.pipeline.nightly_bench import AS_OF, Business, simulated_business
 
@@ -98,6 +99,7 @@ def test_a_backfill_of_everything_leaves_every_partition_of_every_asset_material
     assert not not_again
 
 
+@LONG
 def test_a_forecast_backfill_shows_its_plan_first_and_the_difference_afterwards(
     copy: Business, ui: DagsterUi
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_forecast_backfill_shows_its_plan_first_and_the_difference_afterwards(
     assert "2026-05-16 is not over, or the data end before it" in failure_of(ui, run)
 
 
+@LONG
 def test_a_full_refresh_shows_its_plan_and_refuses_a_landing_with_gaps(copy: Business, ui: DagsterUi) -> None:
     config, description = ui.launchpad("full_refresh")
     asked = config["ops"]["run_context"]["config"]
