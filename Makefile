@@ -7,6 +7,8 @@ DATA ?=
 AS_OF ?=
 FROM ?=
 TO ?=
+PLAN ?=
+ACCEPT ?=
 REBUILD ?=
 FILES ?=
 OUT ?= my/pipeline.yaml
@@ -30,7 +32,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge status connect check check-config docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
+.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -41,8 +43,8 @@ run: $(VENV)/.installed ## run the nightly job on the bundled example; CONFIG=�
 dev: $(VENV)/.installed ## open the Dagster UI on http://127.0.0.1:3000 (PORT=…), with schedule and sensors
 	@$(CLI) dev --port "$(PORT)"
 
-backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 (one run, without dbt)
-	@$(CLI) backfill --from "$(FROM)" --to "$(TO)"
+backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=2026-03-30 PLAN=1
+	@$(CLI) backfill --from "$(FROM)" --to "$(TO)" $(if $(PLAN),--plan) $(if $(ACCEPT),--accept-changed-definitions)
 
 purge: $(VENV)/.installed ## take one record out of everything: RECORD=hubspot:deal:123 (DRY_RUN=1 says what would go)
 	@$(CLI) purge --record "$(RECORD)" $(if $(DRY_RUN),--dry-run)
@@ -58,6 +60,9 @@ check: $(VENV)/.installed ## read what CONFIG=… names without running it: rows
 
 check-config: $(VENV)/.installed ## read pipeline.yaml and say what is wrong with it
 	@$(CLI) check-config
+
+alert-test: $(VENV)/.installed ## send a test message to the webhook of `alerts:`
+	@$(CLI) alert-test
 
 docs: $(VENV)/.installed ## write the dbt documentation and the metric book as pages into the data folder
 	@$(CLI) docs
@@ -98,7 +103,7 @@ test-readers: $(VENV)/.installed-dev $(READERS)/.installed ## open the published
 	@STAGELEDGER_READERS=$(READERS) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_reader_matrix.py -s
 
 test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/reliability/test_publish_readers.py -k "thirty or 30 or intraday or 50"
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py -k "thirty or 30 or intraday or its_plan or 50"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .

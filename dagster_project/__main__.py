@@ -64,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     backfill = commands.add_parser("backfill", help="forecast past days again, in one run without dbt")
     backfill.add_argument("--from", dest="first", required=True, help="first day, YYYY-MM-DD")
     backfill.add_argument("--to", dest="last", required=True, help="last day, YYYY-MM-DD")
+    backfill.add_argument("--plan", action="store_true", help="show what would happen, and write nothing")
+    backfill.add_argument(
+        "--accept-changed-definitions", action="store_true", help="go on although definitions have changed"
+    )
     backfill.set_defaults(command=command_backfill)
 
     status = commands.add_parser("status", help="last as_of, days without a forecast, who holds the lock")
@@ -83,6 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check-config", help="read the configuration and say what is wrong with it")
     check.set_defaults(command=command_check_config)
+
+    test = commands.add_parser("alert-test", help="send a test message to the webhook of `alerts:`")
+    test.set_defaults(command=command_alert_test)
 
     docs = commands.add_parser("docs", help="write the dbt documentation as one page")
     docs.set_defaults(command=command_docs)
@@ -137,7 +144,8 @@ def command_backfill(options: argparse.Namespace) -> int:
     log_file = open_log(settings, "backfill")
     write_line(f"{settings.business.name}: forecasting {first} to {last} again")
     with one_clear_line(log_file):
-        run_backfill(settings, first, last)
+        accept = options.accept_changed_definitions
+        run_backfill(settings, first, last, plan_only=options.plan, accept=accept)
     return 0
 
 
@@ -188,6 +196,26 @@ def command_check_config(options: argparse.Namespace) -> int:
         f"{len(settings.tables)} tables of business facts, metric definitions "
         f"{settings.metrics.definition_version}\n"
     )
+    return 0
+
+
+def command_alert_test(options: argparse.Namespace) -> int:
+    """Send one message to the webhook and say whether it arrived."""
+    settings = load_settings()
+    if settings.alerts.webhook is None:
+        raise UsageError(
+            "no webhook is set: write alerts: {webhook: ${ALERT_WEBHOOK}} into the configuration, and put "
+            "its address into the environment"
+        )
+
+    from dagster_project.alerts.notify import send_test
+    from dagster_project.cli.progress import write_line
+
+    with quiet_logs():
+        delivery = send_test(settings)
+    if not delivery.arrived:
+        raise CommandFailed(f"failed after {delivery.attempts} attempts: {delivery.reason}")
+    write_line("the webhook took the message")
     return 0
 
 

@@ -5,11 +5,26 @@ from dataclasses import dataclass, fields
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as Job
 
+from dagster_project.backfills.full_refresh import DIFFERENCE_CHECK
 from dagster_project.extract.api_assets import API_KIND
+from dagster_project.publish.assets import PUBLISHED_MARTS_KEY
 from dagster_project.settings import Settings
-from dagster_project.transform.run_context import INTRADAY_JOB
+from dagster_project.transform.run_context import FULL_REFRESH_JOB, INTRADAY_JOB, RUN_CONTEXT_KEY
 
 __all__ = ["Job", "Jobs", "build_jobs"]
+
+
+# What only a full refresh asks: the comparison reads two whole published versions.
+COMPARED = dg.AssetSelection.checks(dg.AssetCheckKey(PUBLISHED_MARTS_KEY, DIFFERENCE_CHECK))
+
+_FULL_REFRESH = """Builds every table of the warehouse whole from what is landed, and publishes.
+
+A night replaces only what has changed; this trusts nothing that stands. Batches, forecasts and what
+was known when stay. With `plan_only` (on at first) nothing is built: the run shows its plan. Afterwards
+the check on `published_marts` tells which tables hold other rows than before. Refused: a landing that lacks
+what the ledger was built from, a missing warehouse (live forecasts are nowhere else), another run that is
+writing, and changed definitions nobody agreed to.
+"""
 
 
 @dataclass(frozen=True)
@@ -17,11 +32,15 @@ class Jobs:
     """All jobs. Those that land are None where no source is of their kind."""
 
     nightly: Job
-    forecast_backfill: Job
+    full_refresh: Job
     publish: Job
     land_files: Job | None
     land_crm: Job | None
     intraday: Job | None
+
+    def landing(self) -> list[Job]:
+        """Those that land and nothing else."""
+        return [job for job in (self.land_files, self.land_crm) if job is not None]
 
     def all(self) -> list[Job]:
         """Those that there are."""
@@ -33,26 +52,28 @@ def build_jobs(settings: Settings, partitions: dg.DailyPartitionsDefinition) -> 
     """The jobs of a configuration."""
     nightly = dg.define_asset_job(
         "nightly",
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - COMPARED,
         partitions_def=partitions,
         description="Land, transform, forecast, publish, report. The schedule and the file sensors start it.",
     )
-    backfill = dg.define_asset_job(
-        "forecast_backfill",
-        selection=dg.AssetSelection.groups("forecast") - dg.AssetSelection.kind("dbt"),
-        partitions_def=partitions,
+    refresh = dg.define_asset_job(
+        FULL_REFRESH_JOB,
+        selection=dg.AssetSelection.keys(RUN_CONTEXT_KEY)
+        | dg.AssetSelection.kind("dbt")
+        | dg.AssetSelection.groups("publish", "report"),
+        config={"ops": {RUN_CONTEXT_KEY.path[-1]: {"config": {"rebuild": True, "plan_only": True}}}},
         tags={"dagster/max_runtime": str(24 * 3600)},
-        description="Forecast past days again from the ledger as it is, in one run and without dbt.",
+        description=_FULL_REFRESH,
     )
     publish = dg.define_asset_job(
         "publish",
-        selection=dg.AssetSelection.groups("publish", "report"),
+        selection=dg.AssetSelection.groups("publish", "report") - COMPARED,
         description="Publish the warehouse as it is, and write the report.",
     )
     has_crm = bool(settings.api_sources())
     return Jobs(
         nightly,
-        backfill,
+        refresh,
         publish,
         land_files_job() if settings.file_sources() else None,
         land_crm_job(partitions) if has_crm else None,
@@ -87,7 +108,7 @@ def intraday_job(partitions: dg.DailyPartitionsDefinition) -> Job:
     files = dg.AssetSelection.groups("extract") - dg.AssetSelection.kind(API_KIND)
     return dg.define_asset_job(
         INTRADAY_JOB,
-        selection=everything - forecasts - files,
+        selection=everything - forecasts - files - COMPARED,
         partitions_def=partitions,
         description="Land and publish today so far. No forecast: the day is not over.",
     )

@@ -2,13 +2,16 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 
+from dagster_project.alerts.notify import tell
+from dagster_project.alerts.standing_alerts import WATCHED_JOBS
 from dagster_project.asset_jobs import Job, Jobs
+from dagster_project.extract.api.redaction import SECRETS
 from dagster_project.extract.as_of import AsOfError
 from dagster_project.extract.file_drop import new_files
 from dagster_project.extract.landing import Landing
@@ -150,16 +153,18 @@ def build_file_sensor(settings: Settings, job: Job) -> dg.SensorDefinition:
 
 
 def build_landed_sensor(
-    settings: Settings, jobs: Jobs, newest_as_of: Callable[[Settings], date]
+    settings: Settings,
+    landing_jobs: Sequence[Job | dg.JobDefinition],
+    nightly: Job,
+    newest_as_of: Callable[[Settings], date],
 ) -> dg.SensorDefinition:
     """Starts `nightly` when extraction alone has ended: only now is it known which days there are."""
-    landing_jobs = [job for job in (jobs.land_files, jobs.land_crm) if job is not None]
 
     @dg.run_status_sensor(
         name="landed_sensor",
         run_status=dg.DagsterRunStatus.SUCCESS,
-        monitored_jobs=landing_jobs,
-        request_job=jobs.nightly,
+        monitored_jobs=list(landing_jobs),
+        request_job=nightly,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
         description="Runs the nightly job on what has just been landed.",
@@ -215,16 +220,43 @@ def is_warehouse_newer(settings: Settings) -> bool:
     return published is None or settings.paths.warehouse.stat().st_mtime > published.stat().st_mtime
 
 
-@dg.run_failure_sensor(
-    name="failure_alert",
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds=60,
-    description="Writes one line about every failed run to the log.",
-)
-def failure_alert(context: dg.RunFailureSensorContext) -> None:
-    """The hook of every alert: one line about a failed run."""
-    log.error("run %s of %s failed: %s", context.dagster_run.run_id, context.dagster_run.job_name,
-              context.failure_event.message)  # fmt: skip
+def build_failure_sensor(settings: Settings, checks: Sequence[dg.AssetCheckKey]) -> dg.SensorDefinition:
+    """After any failed run: one line in the log, and a message where nobody sits in front of the job."""
+
+    @dg.run_failure_sensor(
+        name="failure_alert",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+        description="Writes every failed run to the log, and tells the webhook of those nobody watches.",
+    )
+    def failure_alert(context: dg.RunFailureSensorContext) -> None:
+        message = SECRETS.clean(context.failure_event.message or "")
+        run = context.dagster_run
+        log.error("run %s of %s failed: %s", run.run_id, run.job_name, message)
+        if run.job_name in WATCHED_JOBS and MANUAL_TAG not in run.tags:
+            tell(settings, context.instance, checks)
+
+    return failure_alert
+
+
+def build_alert_sensor(
+    settings: Settings, job: Job, checks: Sequence[dg.AssetCheckKey]
+) -> dg.SensorDefinition:
+    """After a nightly run that succeeded: one message about what is new. `make run` tells by itself."""
+
+    @dg.run_status_sensor(
+        name="alert_sensor",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[job],
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=60,
+        description="Tells the webhook what is new after a night; each alert once while it lasts.",
+    )
+    def alert_sensor(context: dg.RunStatusSensorContext) -> None:
+        if MANUAL_TAG not in context.dagster_run.tags:
+            tell(settings, context.instance, checks)
+
+    return alert_sensor
 
 
 def prune_run_logs(dagster_home: Path, now: datetime, keep_days: int = KEEP_RUN_LOGS_DAYS) -> int:

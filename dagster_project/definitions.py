@@ -7,7 +7,12 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project import automation, freshness, run_hold
+from dagster_project.alerts.alert_table import TABLE as ALERTS_TABLE
+from dagster_project.alerts.assets import build_alert_assets
 from dagster_project.asset_jobs import build_jobs
+from dagster_project.backfills.forecast_job import build_forecast_job
+from dagster_project.backfills.full_refresh import build_difference_check, plan_refresh
+from dagster_project.backfills.reextract_job import build_reextract_job
 from dagster_project.extract.api_assets import api_keys, build_api_assets
 from dagster_project.extract.as_of import resolve_as_of
 from dagster_project.extract.assets import build_extract_assets, landing_keys
@@ -27,15 +32,18 @@ from dagster_project.transform.dbt_runner import DBT_PROJECT
 from dagster_project.transform.manifest import load_manifest
 from dagster_project.transform.run_context import INTRADAY_JOB, Landed, build_run_context_asset
 
+ALERTS_LOOK_AT = ("mart_bottlenecks", "forecast_bookings", "forecast_changes")
+
 
 def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg.Definitions:
     """Everything that Dagster knows about one configuration and its data folder."""
-    partitions = automation.build_partitions(settings, earliest_day(settings))
+    earliest = settings.business.history_start or earliest_day(settings)
+    partitions = automation.build_partitions(settings, earliest)
     feeds = landing_keys(settings)
     extract_keys = sorted({key for keys in feeds.values() for key in keys})
 
     extract = [*build_extract_assets(settings), *build_api_assets(settings, partitions)]
-    context = build_run_context_asset(settings, extract_keys, find_landed)
+    context = build_run_context_asset(settings, extract_keys, find_landed, plan_refresh)
     manifest = load_manifest(settings, dbt_project)
     transform = build_transform_assets(settings, manifest, feeds, dbt_project)
     forecast = [
@@ -43,31 +51,38 @@ def build_definitions(settings: Settings, dbt_project: Path = DBT_PROJECT) -> dg
         *build_review_assets(settings, partitions, api_keys(settings)),
         *build_scenario_assets(settings, partitions, api_keys(settings)),
     ]
-    served = [*transform.keys, *(key for asset in forecast for key in asset.keys)]
-    publish = [
-        *build_publish_assets(settings, served, (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES)),
-        *build_target_assets(settings),
-    ]
-
+    checks = [key for asset in (*extract, transform, *forecast) for key in asset.check_keys]
+    alerts = build_alert_assets(settings, map(dg.AssetKey, ALERTS_LOOK_AT), checks)
+    served = [*transform.keys, *(key for asset in (*forecast, *alerts) for key in asset.keys)]
+    tables = (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES, ALERTS_TABLE)
+    publish = [*build_publish_assets(settings, served, tables), *build_target_assets(settings)]
     report = build_report_assets(settings, PUBLISHED_MARTS_KEY)
 
     jobs = build_jobs(settings, partitions)
+    reextraction = [build_reextract_job(settings, earliest)] if settings.api_sources() else []
     schedules = [automation.build_nightly_schedule(settings, jobs, newest_as_of)]
     if jobs.intraday is not None:
         schedules.append(automation.build_intraday_schedule(settings, jobs.intraday))
     file_sensors = [automation.build_file_sensor(settings, jobs.land_files)] if jobs.land_files else []
     return dg.Definitions(
         assets=freshness.with_freshness(
-            settings, [*extract, context, transform, *forecast, *publish, *report]
+            settings, [*extract, context, transform, *forecast, *alerts, *publish, *report]
         ),
-        asset_checks=[freshness.build_data_check(settings), freshness.build_source_check(settings)],
-        jobs=jobs.all(),
+        asset_checks=[
+            freshness.build_data_check(settings),
+            freshness.build_source_check(settings),
+            build_difference_check(settings),
+        ],
+        jobs=[*jobs.all(), build_forecast_job(settings, earliest), *reextraction],
         schedules=schedules,
         sensors=[
             *file_sensors,
-            automation.build_landed_sensor(settings, jobs, newest_as_of),
+            automation.build_landed_sensor(
+                settings, [*jobs.landing(), *reextraction], jobs.nightly, newest_as_of
+            ),
             automation.build_publish_sensor(settings, jobs.publish),
-            automation.failure_alert,
+            automation.build_failure_sensor(settings, checks),
+            automation.build_alert_sensor(settings, jobs.nightly, checks),
         ],
         resources={"run_hold": run_hold.build_run_hold(settings)},
         # One process for all steps: they share the run lock, and interpreters are dear to start.

@@ -137,32 +137,61 @@ def judge_sources(
     warning: somebody else delivers them. `looks_back_to`: a fixed as-of day; none needs to reach further.
     """
     needed = min(due, looks_back_to) if looks_back_to else due
-    lags = {one: weekdays_between(one.day, needed) for one in reaches if one.day and not one.is_fixed}
-    late = {one: lag for one, lag in lags.items() if lag > allowed}
-    silent = [one for one in reaches if one.day is None]
-    told = [
-        *(
-            f"{one.source} reaches {one.day} and is {lag:,} business days behind {needed}"
-            for one, lag in sorted(late.items(), key=lambda item: (-item[1], item[0].source))
-        ),
-        *(f"{one.source} has delivered nothing dated yet" for one in silent),
-    ]
-    is_ours = any(one.is_read_by_us for one in (*late, *silent))
-    remedy = (
-        "Look at the last runs that land it."
-        if is_ours
-        else "Deliver a newer export, or write `data_as_of:` at the source if its data are not to grow."
-    )
+    late = late_sources(reaches, needed, allowed)
+    told = [one.sentence for one in late]
+    is_ours = any(one.is_read_by_us for one in late)
     return dg.AssetCheckResult(
         passed=not told,
         severity=dg.AssetCheckSeverity.ERROR if is_ours else dg.AssetCheckSeverity.WARN,
-        description=f"{'; '.join(told)}. {remedy}" if told else f"no source is late for {needed}",
+        description=f"{'; '.join(told)}. {remedy(is_ours)}" if told else f"no source is late for {needed}",
         metadata={
             "due": str(needed),
             "allowed_business_days": allowed,
-            **{f"reach of {one.source}": _reach_in_words(one, lags.get(one)) for one in reaches},
+            **{f"reach of {one.source}": _reach_in_words(one, lag_of(one, needed)) for one in reaches},
         },
     )
+
+
+@dataclass(frozen=True)
+class LateSource:
+    """A source that is behind, and by how much in words."""
+
+    source: str
+    sentence: str
+    is_read_by_us: bool
+
+
+def late_sources(reaches: Sequence[Reach], needed: date, allowed: int) -> list[LateSource]:
+    """Sources more than `allowed` business days behind `needed`, the latest first; then the silent ones."""
+    lags = {one: lag for one in reaches if (lag := lag_of(one, needed)) is not None and lag > allowed}
+    late = sorted(lags, key=lambda one: (-lags[one], one.source))
+    return [
+        *(
+            LateSource(
+                one.source,
+                f"{one.source} reaches {one.day} and is {lags[one]:,} business days behind {needed}",
+                one.is_read_by_us,
+            )
+            for one in late
+        ),
+        *(
+            LateSource(one.source, f"{one.source} has delivered nothing dated yet", one.is_read_by_us)
+            for one in reaches
+            if one.day is None
+        ),
+    ]
+
+
+def lag_of(reach: Reach, needed: date) -> int | None:
+    """Business days by which a source is behind; None where it is silent, or is not expected to grow."""
+    return None if reach.day is None or reach.is_fixed else weekdays_between(reach.day, needed)
+
+
+def remedy(is_read_by_us: bool) -> str:
+    """What to do about a late source."""
+    if is_read_by_us:
+        return "Look at the last runs that land it."
+    return "Deliver a newer export, or write `data_as_of:` at the source if its data are not to grow."
 
 
 def weekdays_between(day: date, due: date) -> int:

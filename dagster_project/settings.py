@@ -7,6 +7,7 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
@@ -176,12 +177,21 @@ class Alerts(Section):
     """When somebody should hear of it.
 
     `source_lag_business_days`: how many business days (Monday to Friday) a source may be behind the last one
-    that is over, before a check of the forecast fails. `webhook`: an address for alerts. Nothing calls it in
-    this version: failures are logged.
+    that is over, before a check of the forecast fails. `webhook`: where a message goes after a
+    run that has something new to tell.
     """
 
     source_lag_business_days: int = Field(2, ge=0)
     webhook: SecretStr | None = None
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        is_own = parts is not None and parts.hostname in ("127.0.0.1", "localhost")
+        if parts is not None and not (parts.hostname and (parts.scheme == "https" or is_own)):
+            raise ValueError("the webhook is no address that begins with https://")
+        return value
 
 
 class Paths(Section):

@@ -65,6 +65,10 @@ class Progress:
             self._on_materialization(step, event.step_materialization_data.materialization)
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             self._on_check(event.asset_check_evaluation_data)
+        elif event.event_type == dg.DagsterEventType.STEP_OUTPUT:
+            for name in ("plan", "difference", "outcome"):
+                if name in (told := event.step_output_data.metadata):
+                    self.write(f"{told[name].value}\n")
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self._on_step_end(step, entry.timestamp)
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:

@@ -5,7 +5,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import automation, run_lock
+from dagster_project.alerts.notify import tell
 from dagster_project.cli.instance import PROCESS_TAG, fail_dead_runs, open_instance
 from dagster_project.cli.progress import Clock, Progress, write_line
 from dagster_project.extract.file_drop import new_files
@@ -60,36 +61,64 @@ def refuse_when_locked(settings: Settings) -> None:
 
 
 def run_nightly(settings: Settings, *, rebuild: bool = False) -> Progress:
-    """Land what is new, then run the `nightly` job for the days that are due.
+    """Land what is new, run the `nightly` job for the days that are due, then tell what is new to hear of.
 
     Raises `RunFailed`, `run_lock.RunLocked`, and `AsOfError` when there is no day to speak of.
     """
-    from dagster_project.definitions import build_definitions, landing_definitions, newest_as_of
-
     refuse_when_locked(settings)
     with open_instance(settings) as instance:
         fail_dead_runs(settings, instance)
-        shown: set[str] = set()
-        if settings.file_sources() and has_new_files(settings):
-            # Only landed data say which days there are, and a run must know its days when it starts.
-            shown |= execute(landing_definitions(settings), instance, "land_files", {}).shown
-        if settings.api_sources():
-            due = automation.yesterday(settings, datetime.now(UTC))
-            last = automation.last_nightly_success(instance)
-            days = automation.range_tags(*automation.nightly_range(due, last))
-            shown |= execute(landing_definitions(settings), instance, "land_crm", days).shown
-        as_of = newest_as_of(settings)
-        if settings.as_of_is_manual:
-            tags = {**automation.range_tags(as_of, as_of), automation.MANUAL_TAG: "true"}
-        else:
-            last = automation.last_nightly_success(instance)
-            tags = automation.range_tags(*automation.nightly_range(as_of, last))
-        options = {"ops": {"run_context": {"config": {"rebuild": True}}}} if rebuild else {}
-        definitions = build_definitions(settings)
-        progress = Progress(dbt_layers(definitions), write_line, shown)
-        execute(definitions, instance, "nightly", tags, options, progress)
+        try:
+            progress, checks = land_and_run(settings, instance, rebuild)
+        except (RunFailed, run_lock.RunLocked):
+            tell_unless_manual(settings, instance)
+            raise
+        except Exception as error:
+            # No run says it, because none could begin.
+            tell_unless_manual(settings, instance, failure=("nightly", f"{error}"))
+            raise
+        tell_unless_manual(settings, instance, checks)
         automation.prune_run_logs(settings.paths.dagster_home, datetime.now(UTC))
     return progress
+
+
+def land_and_run(
+    settings: Settings, instance: dg.DagsterInstance, rebuild: bool
+) -> tuple[Progress, list[dg.AssetCheckKey]]:
+    """Execute the jobs of a night; what there was to see, and the checks that there are."""
+    from dagster_project.definitions import build_definitions, landing_definitions, newest_as_of
+
+    shown: set[str] = set()
+    if settings.file_sources() and has_new_files(settings):
+        # Only landed data say which days there are, and a run must know its days when it starts.
+        shown |= execute(landing_definitions(settings), instance, "land_files", {}).shown
+    if settings.api_sources():
+        due = automation.yesterday(settings, datetime.now(UTC))
+        last = automation.last_nightly_success(instance)
+        days = automation.range_tags(*automation.nightly_range(due, last))
+        shown |= execute(landing_definitions(settings), instance, "land_crm", days).shown
+    as_of = newest_as_of(settings)
+    if settings.as_of_is_manual:
+        tags = {**automation.range_tags(as_of, as_of), automation.MANUAL_TAG: "true"}
+    else:
+        last = automation.last_nightly_success(instance)
+        tags = automation.range_tags(*automation.nightly_range(as_of, last))
+    options = {"ops": {"run_context": {"config": {"rebuild": True}}}} if rebuild else {}
+    definitions = build_definitions(settings)
+    progress = Progress(dbt_layers(definitions), write_line, shown)
+    execute(definitions, instance, "nightly", tags, options, progress)
+    return progress, list(definitions.resolve_asset_graph().asset_check_keys)
+
+
+def tell_unless_manual(
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    checks: Sequence[dg.AssetCheckKey] = (),
+    failure: tuple[str, str] | None = None,
+) -> None:
+    """Tell the webhook; of a look back at a past day somebody waits for the result anyway."""
+    if not settings.as_of_is_manual:
+        tell(settings, instance, checks, failure)
 
 
 def has_new_files(settings: Settings) -> bool:
@@ -101,17 +130,29 @@ def has_new_files(settings: Settings) -> bool:
     return not landing.batches() or json.loads(new_files(settings, landing).cursor) != []
 
 
-def run_backfill(settings: Settings, first: date, last: date) -> Progress:
-    """Forecast the days from `first` to `last` again in one run, without dbt, and publish the result."""
+def run_backfill(
+    settings: Settings, first: date, last: date, *, plan_only: bool = False, accept: bool = False
+) -> Progress:
+    """Forecast the days from `first` to `last` again in one run, without dbt, and publish the result.
+
+    `plan_only`: write nothing. `accept`: go on although definitions have changed.
+    """
     from dagster_project.definitions import build_definitions
 
     refuse_when_locked(settings)
     definitions = build_definitions(settings)
     with open_instance(settings) as instance:
         fail_dead_runs(settings, instance)
-        tags = automation.range_tags(first, last)
-        progress = execute(definitions, instance, "forecast_backfill", tags)
-        execute(definitions, instance, "publish", {}, progress=progress)
+        config = {
+            "first_day": first.isoformat(),
+            "last_day": last.isoformat(),
+            "plan_only": plan_only,
+            "accept_changed_definitions": accept,
+        }
+        options = {"ops": {"forecast_days_again": {"config": config}}}
+        progress = execute(definitions, instance, "forecast_backfill", {}, options)
+        if not plan_only:
+            execute(definitions, instance, "publish", {}, progress=progress)
     return progress
 
 

@@ -22,7 +22,7 @@ from dagster_project.transform.dbt_runner import (
     dbt_arguments,
     dbt_environment,
 )
-from dagster_project.transform.run_context import RUN_CONTEXT_KEY
+from dagster_project.transform.run_context import FULL_REFRESH_JOB, RUN_CONTEXT_KEY
 from dagster_project.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ def build(
         dagster_dbt_translator=translator,
         current_dbt_indirect_selection_env=None,
     )
+    is_whole = context.job_name == FULL_REFRESH_JOB or rebuild_is_asked(context.run.run_config)
     invocation = DbtInvocation(
         arguments=[
             *dbt_arguments(settings, "build", project=project),
@@ -135,7 +136,7 @@ def build(
             "unit_test",
             *selection,
             *(["--indirect-selection", indirect] if indirect else []),
-            *(["--full-refresh"] if rebuild_is_asked(context.run.run_config) else []),
+            *(["--full-refresh"] if is_whole else []),
         ],
         environment=dbt_environment(settings),
         log_file=settings.paths.dbt_target / "logs" / "dbt.log",

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from dagster_project.settings import Settings
 from dagster_project.transform.standing import FINGERPRINT, fingerprint, standing_run
@@ -82,16 +83,36 @@ INTRADAY_JOB = "intraday"
 """The job that looks at a day which is not over."""
 
 
-class RunContextConfig(dg.Config):
-    """`rebuild`: build every table whole, even when nothing has changed since the last nightly run."""
+FULL_REFRESH_JOB = "full_refresh"
+"""The job that builds every table whole, for an analyst who asks for it."""
 
-    rebuild: bool = False
+
+class RunContextConfig(dg.Config):
+    """How a run begins; the last two are asked by the job `full_refresh` alone."""
+
+    rebuild: bool = Field(
+        False,
+        description="Build every table whole, even when nothing has changed since the last nightly run.",
+    )
+    plan_only: bool = Field(False, description="full_refresh: show what would happen, and build nothing.")
+    accept_changed_definitions: bool = Field(
+        False, description="full_refresh: go on although settings have changed since the last run."
+    )
+
+
+class Refused(Exception):
+    """A run that must not begin; the text says why and what to do."""
 
 
 def run_kind(settings: Settings, job_name: str) -> str:
-    """`manual` when a day was asked for, else by the job; only nightly runs say what was known when."""
+    """`manual` when a day or a full refresh was asked for, else by the job.
+
+    Only nightly runs say what was known when.
+    """
     if job_name == INTRADAY_JOB:
         return "intraday"
+    if job_name == FULL_REFRESH_JOB:
+        return "manual"
     return "manual" if settings.as_of_is_manual else "nightly"
 
 
@@ -171,8 +192,13 @@ def build_run_context_asset(
     settings: Settings,
     extract_keys: Sequence[dg.AssetKey],
     find_landed: Callable[[Settings, str], Landed],
+    plan_refresh: Callable[[Settings, dict[str, Any], bool], str],
 ) -> dg.AssetsDefinition:
-    """The asset between extraction and dbt; `find_landed` looks into the landing for a job."""
+    """The asset between extraction and dbt; `find_landed` looks into the landing for a job.
+
+    `plan_refresh` gets the row of a full refresh and whether changed definitions are accepted; it tells the
+    plan, or raises `Refused`.
+    """
 
     @dg.asset(
         key=RUN_CONTEXT_KEY,
@@ -201,14 +227,27 @@ def build_run_context_asset(
                 context.log.info(f"nothing is new since run {stands}: its tables and published file stand")
                 return
         warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        is_refresh = context.job_name == FULL_REFRESH_JOB
         row = run_context_row(
             settings,
             run_id=context.run_id,
-            run_order=next_run_order(warehouse),
+            run_order=0
+            if is_refresh and not settings.paths.warehouse.exists()
+            else next_run_order(warehouse),
             kind=run_kind(settings, context.job_name),
             landed=landed,
             recorded_at=datetime.now(UTC),
         )
+        if is_refresh:
+            try:
+                plan = plan_refresh(settings, row, config.accept_changed_definitions or config.plan_only)
+            except Refused as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            about = {"plan": dg.MetadataValue.md(plan)}
+            context.log_event(dg.AssetObservation(RUN_CONTEXT_KEY, description="The plan", metadata=about))
+            if config.plan_only:
+                context.log.info("plan only: nothing is built; set plan_only: false to do it")
+                return
         append_run_context(warehouse, row)
         if landed.warning:
             context.log.warning(landed.warning)

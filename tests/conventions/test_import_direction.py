@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "dagster_project"
-STEPS = ("extract", "transform", "forecast", "publish", "report", "simulate", "cli")
+STEPS = ("extract", "transform", "forecast", "publish", "report", "simulate", "cli", "alerts", "backfills")
 # Charts are drawn for Dagster by the forecast and for people by the report, so they belong to neither.
 SHARED_ROOMS = ("charts",)
 TOP_MODULES = ("definitions", "asset_jobs", "automation", "freshness", "__main__")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import yaml
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -25,6 +26,22 @@ mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
     ... on LaunchBackfillSuccess { backfillId }
     ... on PythonError { message }
   }
+}
+"""
+LAUNCH_RUN = """
+mutation LaunchRun($executionParams: ExecutionParams!) {
+  launchRun(executionParams: $executionParams) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+LAUNCHPAD = """
+query Launchpad($selector: PipelineSelector!) {
+  runConfigSchemaOrError(selector: $selector) { ... on RunConfigSchema { rootDefaultYaml } }
+  pipelineOrError(params: $selector) { ... on Pipeline { description } }
 }
 """
 ASSET_NODES = "query { assetNodes { assetKey { path } groupName isPartitioned partitionKeys } }"
@@ -73,9 +90,51 @@ class DagsterUi:
             time.sleep(1)
         raise AssertionError(f"backfill {backfill_id} was not over after {seconds:g} s")
 
+    def launchpad(self, job: str) -> tuple[Mapping[str, Any], str]:
+        """What the launchpad of a job shows at first, and the job's description."""
+        found = self.query(LAUNCHPAD, {"selector": selector(job)})
+        config = yaml.safe_load(found["runConfigSchemaOrError"]["rootDefaultYaml"])
+        return config, found["pipelineOrError"]["description"]
+
+    def launch(self, job: str, config: Mapping[str, Any], seconds: float = 600) -> dg.DagsterRun:
+        """Press "Launch run" and let the daemon do its rounds until the run is over."""
+        wanted = {"selector": selector(job), "runConfigData": config}
+        answer = self.query(LAUNCH_RUN, {"executionParams": wanted})["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        queue = QueuedRunCoordinatorDaemon(interval_seconds=1)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            list(queue.run_iteration(self.workspace))
+            run = self.instance.get_run_by_id(answer["run"]["runId"])
+            assert run is not None
+            if run.is_finished:
+                return run
+            time.sleep(0.5)
+        raise AssertionError(f"the run of {job} was not over after {seconds:g} s")
+
+    def told(self, run: dg.DagsterRun) -> Mapping[str, Any]:
+        """What the outputs of a run say of themselves: name of metadata → text."""
+        kinds = {dg.DagsterEventType.STEP_OUTPUT}
+        events = [log.dagster_event for log in self.instance.all_logs(run.run_id, of_type=kinds)]
+        return {
+            name: entry.value
+            for event in events
+            if event is not None
+            for name, entry in event.step_output_data.metadata.items()
+        }
+
     def runs_of(self, backfill_id: str) -> list[dg.DagsterRun]:
         """The runs that a backfill launched."""
         return list(self.instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill_id})))
+
+
+def selector(job: str) -> Mapping[str, str]:
+    """A job as GraphQL names it."""
+    return {
+        "pipelineName": job,
+        "repositoryName": "__repository__",
+        "repositoryLocationName": "stageledger",
+    }
 
 
 @contextmanager

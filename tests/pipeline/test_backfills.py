@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -10,9 +10,12 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from dagster_project import automation
+from dagster_project.alerts.standing_alerts import failure_reason
 from dagster_project.forecast.review_tables import REVIEW_TABLES
 from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
+from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
+from tests.long_tests import LONG
 from tests.pipeline.dagster_ui import ASSET_NODES, DagsterUi, dagster_ui
 from tests.pipeline.nightly_bench import AS_OF, Business, simulated_business
 
@@ -94,6 +97,93 @@ def test_a_backfill_of_everything_leaves_every_partition_of_every_asset_material
         assert not missing, f"{name} lacks {sorted(missing)[:3]} and more"
     not_again = [name for name in names if materialized_at(ui, name) <= before[name]]
     assert not not_again
+
+
+@LONG
+def test_a_forecast_backfill_shows_its_plan_first_and_the_difference_afterwards(
+    copy: Business, ui: DagsterUi
+) -> None:
+    config, description = ui.launchpad("forecast_backfill")
+    asked = config["ops"]["forecast_days_again"]["config"]
+    assert asked == {
+        "first_day": "", "last_day": "", "plan_only": True, "accept_changed_definitions": False,
+    }  # fmt: skip
+    assert "never replaced" in description
+
+    settings, two_days = copy.settings(), {"first_day": "2026-05-14", "last_day": "2026-05-15"}
+    before = forecasts(settings)
+    run = ui.launch("forecast_backfill", {"ops": {"forecast_days_again": {"config": two_days}}})
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    told = ui.told(run)
+    assert "| 2026-05-14 | none | none |" in told["plan"] and "| 2026-05-15 | stay | none |" in told["plan"]
+    assert told["outcome"] == "plan only: nothing was written" and forecasts(settings) == before
+
+    two_days |= {"plan_only": False}
+    run = ui.launch("forecast_backfill", {"ops": {"forecast_days_again": {"config": two_days}}})
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    told = ui.told(run)
+    # The ledger is what it was, so the last day comes out as its live row; the other had no forecast.
+    assert told["outcome"] == "2 days were forecast; 0 differ from before"
+    assert "| 2026-05-14 | 2026Q2 | none |" in told["difference"] and "| live |" in told["difference"]
+    after = forecasts(settings)
+    assert after[("live", AS_OF)] == before[("live", AS_OF)]
+    assert set(after) - set(before) == {("backfill", AS_OF), ("backfill", AS_OF - timedelta(days=1))}
+    for name in FORECAST:
+        assert "2026-05-14" in ui.instance.get_materialized_partitions(dg.AssetKey(name)), name
+
+    # The same days under other definitions need consent; live rows stay as they are in any case.
+    Warehouse(settings.paths.warehouse).execute(
+        "update forecast.forecast_bookings set definition_version = 'older' where kind = 'backfill'"
+    )
+    run = ui.launch("forecast_backfill", {"ops": {"forecast_days_again": {"config": two_days}}})
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert "made with definitions older, now default" in failure_of(ui, run)
+    two_days |= {"last_day": "2026-05-16"}
+    run = ui.launch("forecast_backfill", {"ops": {"forecast_days_again": {"config": two_days}}})
+    assert "2026-05-16 is not over, or the data end before it" in failure_of(ui, run)
+
+
+@LONG
+def test_a_full_refresh_shows_its_plan_and_refuses_a_landing_with_gaps(copy: Business, ui: DagsterUi) -> None:
+    config, description = ui.launchpad("full_refresh")
+    asked = config["ops"]["run_context"]["config"]
+    assert asked["plan_only"] is True and asked["rebuild"] is True
+    assert "Landed" in description or "landed" in description
+    settings = copy.settings()
+    before = settings.paths.warehouse.read_bytes()
+    run = ui.launch("full_refresh", config)
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    plans = [
+        log.dagster_event.event_specific_data.asset_observation.metadata["plan"].value
+        for log in ui.instance.all_logs(run.run_id, of_type={dg.DagsterEventType.ASSET_OBSERVATION})
+    ]
+    assert "| forecasts, live and backfill | stay |" in plans[0]
+    assert settings.paths.warehouse.read_bytes() == before
+
+    for folder in (settings.paths.landing / "files" / "crm_export").glob("*/*/"):
+        shutil.rmtree(folder)
+    config["ops"]["run_context"]["config"]["plan_only"] = False
+    run = ui.launch("full_refresh", config)
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert "are no longer in the landing" in failure_of(ui, run) or "no source has" in failure_of(ui, run)
+    rows = Warehouse(settings.paths.warehouse).query("select count(*) as runs from ops.run_context")
+    assert rows.loc[0, "runs"] == 1
+
+
+def forecasts(settings: Settings) -> dict[tuple[str, date], list[float]]:
+    """Kind and day → the stored totals of all quarters."""
+    rows = Warehouse(settings.paths.warehouse).query(
+        "select kind, as_of, mean from forecast.forecast_bookings where segment_type = 'total' order by all"
+    )
+    found: dict[tuple[str, date], list[float]] = {}
+    for row in rows.itertuples():
+        found.setdefault((row.kind, row.as_of.date()), []).append(row.mean)
+    return found
+
+
+def failure_of(ui: DagsterUi, run: dg.DagsterRun) -> str:
+    """The first failure of a step, in words."""
+    return failure_reason(ui.instance, run.run_id)
 
 
 def materialized_at(ui: DagsterUi, name: str) -> float:

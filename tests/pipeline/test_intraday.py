@@ -144,7 +144,9 @@ def tick(made: dg.Definitions, settings: Settings) -> None:
 def refused_forecast(made: dg.Definitions, settings: Settings) -> str:
     """What a forecast of today is told."""
     with open_instance(settings) as instance, pytest.raises(RunFailed) as caught:
-        execute(made, instance, "forecast_backfill", automation.range_tags(TODAY, TODAY))
+        asked = {"first_day": f"{TODAY}", "last_day": f"{TODAY}", "plan_only": False}
+        options = {"ops": {"forecast_days_again": {"config": asked}}}
+        execute(made, instance, "forecast_backfill", {}, options)
     return str(caught.value)
 
 
@@ -225,7 +227,7 @@ def test_the_forecasts_at_noon_are_those_of_last_night(day: Day, table: str) -> 
 
 
 def test_a_forecast_of_a_day_that_is_not_over_is_refused(day: Day) -> None:
-    assert f"no forecast for {TODAY}: the data end at {YESTERDAY}" in day.refusal
+    assert f"{TODAY} is not over, or the data end before it: choose days up to {YESTERDAY}" in day.refusal
 
 
 def test_the_night_after_ends_like_one_without_a_run_at_noon(day: Day) -> None:

@@ -106,6 +106,7 @@ def test_schedule_and_sensors_are_on_by_default(definitions: dg.Definitions) -> 
         "landed_sensor",
         "publish_sensor",
         "failure_alert",
+        "alert_sensor",
     }
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in sensors)
 
