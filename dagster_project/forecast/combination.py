@@ -2,8 +2,8 @@
 
 Combining beats picking a champion (Bates and Granger, The combination of forecasts, 1969; Timmermann,
 Forecast combinations, Handbook of Economic Forecasting, 2006). Weights are those of Bayesian model averaging
-(Hoeting et al., Statistical Science 1999): how likely a member's errors are, were they Laplace with a scale of
-their own. That is the inverse error to the power of the quarters it was seen in, so evidence sharpens them.
+(Hoeting et al., Statistical Science 1999): how likely a member's errors are, were they Laplace with a scale
+of their own. That is the inverse error to the power of the quarters it was seen in: evidence sharpens them.
 Models together begin with the weight of the baselines together: baselines are much alike, the chosen one is
 often one of the others besides, and a view that is told four times is still one view. Yield and last year's
 window take part only where they were chosen: in a growing book they err many times as much as the others, and
