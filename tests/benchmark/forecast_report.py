@@ -53,6 +53,7 @@ HEADER = """Forecast report: rolling origins at every week's end, each with what
 
 baseline  WAPE of the baseline chosen before each outcome; hazards, served and oracle: error / its error.
 oracle    knows every hazard, how many deals will come in and what they bring, but not chance: the floor.
+law       distance to what the oracle expects / the baseline's distance: what is left without chance.
 held      share of calibrated 80 % ranges that held; n: origins; eff.: quarters of separate businesses among
           them (origins of one quarter share one outcome); +-: two standard errors of 80 % in so many.
 width     mean width of the range / what was booked. loss: pinball loss of p10 and p90 / what was booked.
@@ -140,6 +141,26 @@ def error_lines(rows: pd.DataFrame, methods: Sequence[str]) -> Iterator[str]:
         )
 
 
+def law_lines(rows: pd.DataFrame) -> Iterator[str]:
+    """Per horizon how far forecasts lie from what the oracle expects: Σ|forecast - oracle| / Σ booked."""
+    titles = "".join(f"{method:>10}" for method in ("baseline", "hazards", "served"))
+    yield f"  {'horizon':<13}{titles}{'hazards, law':>15}{'served, law':>14}"
+    for offset, name in enumerate(HORIZONS):
+        part = rows[rows["quarter_offset"] == offset]
+        if part.empty:
+            continue
+        booked = part["actual"].abs().sum()
+        away = {
+            method: (part[method] - part["oracle"]).abs().sum() / booked
+            for method in ("baseline", "hazards", "served")
+        }
+        yield (
+            f"  {name:<13}"
+            + "".join(f"{distance:>10.3f}" for distance in away.values())
+            + f"{away['hazards'] / away['baseline']:>15.2f}{away['served'] / away['baseline']:>14.2f}"
+        )
+
+
 def range_lines(groups: Iterable[tuple[str, pd.DataFrame]]) -> Iterator[str]:
     """How often ranges held, with the effective number of outcomes."""
     yield (
@@ -190,8 +211,10 @@ def change_groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
                 yield f"quarter {quarter}: {name}", part.assign(is_calibrated=True)
 
 
-def report(seeds: Sequence[int], deals: int, bad_seeds: Sequence[int]) -> list[str]:
-    """All lines of the report."""
+def report(
+    seeds: Sequence[int], deals: int, large_seeds: Sequence[int], large_deals: int, bad_seeds: Sequence[int]
+) -> list[str]:
+    """All lines of the report. Of a large business chance moves less: what is left there is the method's."""
     started = time.process_time()
     known, parts = [], []
     for seed in seeds:
@@ -204,14 +227,27 @@ def report(seeds: Sequence[int], deals: int, bad_seeds: Sequence[int]) -> list[s
         for seed in bad_seeds:
             bad.setdefault(world.name, []).append(bad_business(number, seed))
         log.info("%s: %.0f CPU s so far", world.name, time.process_time() - started)
-    worlds = {"known": pd.concat(known)} | {name: pd.concat(rows) for name, rows in bad.items()}
+    large, large_parts = [], []
+    for seed in large_seeds:
+        rows, part = known_business(seed, large_deals)
+        large.append(rows.assign(world="large", outcome="large " + rows["outcome"]))
+        large_parts.append(part)
+        log.info("large business %s: %.0f CPU s so far", seed, time.process_time() - started)
+    worlds = {"known": pd.concat(known), "large": pd.concat(large)} | {
+        name: pd.concat(rows) for name, rows in bad.items()
+    }
     lines = [HEADER]
     for seed, rows in zip(seeds, known, strict=True):
         lines += ["", f"Simulated business with known hazards, {deals:,} deals in 39 months, seed {seed}"]
         lines += error_lines(rows, ["hazards", "served", "oracle"])
     lines += ["", f"The same, {len(seeds)} seeds pooled"]
     lines += error_lines(worlds["known"], ["hazards", "served", "oracle"])
+    lines += ["", "Distance to the law, the same seeds pooled", *law_lines(worlds["known"])]
     lines += ["", "Open deals until the quarter's end", *open_lines(pd.concat(parts))]
+    lines += ["", f"The same business with {large_deals:,} deals, {len(large_seeds)} seeds pooled"]
+    lines += error_lines(worlds["large"], ["hazards", "served", "oracle"])
+    lines += ["", "Distance to the law in it", *law_lines(worlds["large"])]
+    lines += ["", "Open deals until the quarter's end in it", *open_lines(pd.concat(large_parts))]
     for world in BAD_WORLDS:
         lines += ["", f"{world.title} ({len(bad_seeds)} seeds)"]
         lines += error_lines(worlds[world.name], ["hazards", "served"])
@@ -221,7 +257,7 @@ def report(seeds: Sequence[int], deals: int, bad_seeds: Sequence[int]) -> list[s
         f"Ranges in all {same.groupby(['world', 'seed']).ngroups} businesses that go on as they did",
     ]
     lines += range_lines(_by_horizon(same))
-    for name in SAME_LAW:
+    for name in (*SAME_LAW, "large"):
         lines += ["", f"Ranges, {name}", *range_lines(_by_horizon(worlds[name]))]
     lines += ["", "Ranges after the regime change, all of them, by the quarter of the origin"]
     lines += range_lines(change_groups(worlds["drift"]))
@@ -279,9 +315,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13, 14, 20230401])
     parser.add_argument("--bad-seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--deals", type=int, default=10_000)
+    parser.add_argument("--large-seeds", type=int, nargs="+", default=[11, 12, 13])
+    parser.add_argument("--large-deals", type=int, default=80_000)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    lines = report(options.seeds, options.deals, options.bad_seeds)
+    lines = report(options.seeds, options.deals, options.large_seeds, options.large_deals, options.bad_seeds)
     options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

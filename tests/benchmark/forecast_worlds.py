@@ -71,12 +71,21 @@ def no_loss_dates(seed: int) -> LedgerTables:
 
 def leak(seed: int) -> LedgerTables:
     """Amounts are typed in when a deal closes, and the export shows them at every earlier move too."""
+    return ledger_tables(_leaking(seed), LAST, quality="current_values")
+
+
+def dressed_leak(seed: int) -> LedgerTables:
+    """The same, in an export that calls what it shows a history."""
+    return ledger_tables(_leaking(seed), LAST)
+
+
+def _leaking(seed: int) -> list[Deal]:
     deals = []
     for deal in _two_stages((seed, 5), 5, 15, 25, lambda day: (1, 0.4)):
         is_closed = deal.moves[-1].status != "open"
         final = deal.moves[0].amount if is_closed else None
         deals.append(Deal(deal.key, tuple(replace(move, amount=final) for move in deal.moves)))
-    return ledger_tables(deals, LAST, quality="current_values")
+    return deals
 
 
 BAD_WORLDS = (
@@ -87,6 +96,7 @@ BAD_WORLDS = (
     BadWorld("single", "One stage, no losses recorded", single_stage),
     BadWorld("undated", "Losses without a date: all found on the day of the export", no_loss_dates),
     BadWorld("leak", "Leak: amounts of closed deals alone, shown at all their moves", leak),
+    BadWorld("dressed", "The same leak in an export that calls it a history", dressed_leak),
 )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dagster_project.forecast.baselines import Remaining
+from dagster_project.forecast.baselines import RUN_RATE, STAGE_SHARE, Remaining
 from dagster_project.forecast.combination import (
     BEST_BASELINE,
     combined,
@@ -49,16 +49,34 @@ def test_errors_are_shares_of_the_expected_quarter_and_absurd_ones_are_cut() -> 
     assert np.isnan(found[2])
 
 
-def test_weights_are_the_sixth_inverse_power_of_errors_drawn_to_equal_ones() -> None:
+def test_weights_are_likelihoods_that_sharpen_with_the_quarters_behind_them() -> None:
     # Over the mean error 0.2, hazards err 0.5 and the baseline 1.5 × as much, at one quarter of evidence;
-    # half a quarter says that both err alike: (0.5 + 0.5) / 1.5 and (1.5 + 0.5) / 1.5.
+    # half a quarter says that both err alike: (0.5 + 0.5) against (1.5 + 0.5), to the power of 1 + 0.5.
     errors = {BEST_BASELINE: np.array([0.3]), HAZARDS: np.array([0.1])}
     weights = member_weights(errors, pool(1.0), (BEST_BASELINE, HAZARDS))
-    assert weights[HAZARDS] / weights[BEST_BASELINE] == pytest.approx(2**6)
+    assert weights[HAZARDS] / weights[BEST_BASELINE] == pytest.approx(2**1.5)
     assert sum(weights.values()) == pytest.approx(1.0)
+    # A second quarter alike: (1.0 + 0.5) against (3.0 + 0.5), to the power of 2 + 0.5.
+    twice = {member: np.repeat(error, 2) for member, error in errors.items()}
+    weights = member_weights(twice, pool(1.0, 1.0), (BEST_BASELINE, HAZARDS))
+    assert weights[HAZARDS] / weights[BEST_BASELINE] == pytest.approx((3.5 / 1.5) ** 2.5)
 
 
-def test_without_completed_origins_all_members_weigh_the_same() -> None:
+def test_models_begin_with_the_weight_of_all_baselines_together() -> None:
+    members = (BEST_BASELINE, RUN_RATE, STAGE_SHARE, HAZARDS)
+    weights = member_weights({member: np.array([0.2]) for member in members}, pool(1.0), members)
+    assert weights == pytest.approx(
+        {BEST_BASELINE: 1 / 6, RUN_RATE: 1 / 6, STAGE_SHARE: 1 / 6, HAZARDS: 1 / 2}
+    )
+
+
+def test_without_a_model_the_baselines_share_the_whole_weight() -> None:
+    errors = {BEST_BASELINE: np.array([0.2]), RUN_RATE: np.array([0.2]), HAZARDS: np.array([0.2])}
+    weights = member_weights(errors, pool(1.0), (BEST_BASELINE, RUN_RATE))
+    assert weights == pytest.approx({BEST_BASELINE: 0.5, RUN_RATE: 0.5})
+
+
+def test_without_completed_origins_a_model_weighs_as_much_as_a_baseline() -> None:
     errors = {BEST_BASELINE: np.empty(0), HAZARDS: np.empty(0)}
     assert member_weights(errors, pool(), (BEST_BASELINE, HAZARDS)) == {BEST_BASELINE: 0.5, HAZARDS: 0.5}
 
@@ -71,7 +89,8 @@ def test_a_member_without_an_answer_today_has_no_weight_and_one_without_a_record
     }
     assert member_weights(errors, pool(1.0), (BEST_BASELINE, HAZARDS)) == {BEST_BASELINE: 0.5, HAZARDS: 0.5}
     weights = member_weights(errors, pool(1.0), (BEST_BASELINE, HAZARDS, CHALLENGER))
-    assert weights[CHALLENGER] == pytest.approx(1 / 3)
+    # The two models share what models weigh.
+    assert weights[CHALLENGER] == pytest.approx(1 / 4)
 
 
 def test_a_model_is_compared_only_where_it_answered() -> None:

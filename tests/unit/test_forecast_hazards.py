@@ -369,6 +369,25 @@ def test_amounts_known_only_today_are_not_used(tmp_path: Path) -> None:
     assert rows(one, "select distinct amount_tier from forecast.int_hazard_histogram") == [(0,)]
 
 
+def test_an_amount_typed_in_at_closing_is_unknown_of_every_earlier_day(tmp_path: Path) -> None:
+    """With a real history it tells no outcome: an open deal is worth the average booking, then as now."""
+    deals = [
+        won_deal(f"{number:04x}", opened, opened + timedelta(days=40), 300.0)
+        for number, opened in enumerate(date(2024, 1, 1) + timedelta(days=2 * n) for n in range(200))
+    ]
+    deals = [Deal(deal.key, (replace(deal.moves[0], amount=None), deal.moves[1])) for deal in deals]
+    last = date(2025, 1, 31)
+    kept = [Deal(deal.key, tuple(move for move in deal.moves if move.day <= last)) for deal in deals]
+    found = built(tmp_path, ledger_tables([deal for deal in kept if deal.moves], last))
+    assert rows(found, "select count(open_amount) from forecast.int_open_spans") == [(0,)]
+    assert rows(found, "select distinct amount_tier from forecast.int_hazard_histogram") == [(0,)]
+    # Day 396 of 2024-01-01 on: deals of the last 40 days are open, opened on every second of them.
+    scores = scores_of_days(found, [last])
+    assert len(scores) == 20
+    assert set(scores["amount_tier"]) == {0}
+    assert scores["expected_ever"].to_numpy() == pytest.approx(300.0 * scores["p_win_ever"].to_numpy())
+
+
 # --- the two ways to ask ---
 
 

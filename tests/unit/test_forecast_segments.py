@@ -122,6 +122,28 @@ def test_owners_teams_and_pipelines_of_a_past_day_are_those_of_that_day(warehous
     )
 
 
+def test_what_was_told_of_owners_holds_from_its_instant_and_the_newest_day_knows_all_of_it(
+    tmp_path: Path,
+) -> None:
+    owners = (
+        Owner("ann", "north"),
+        Owner("ann", "south", told_at=NIGHTS[0][1]),
+        Owner("bob", "north"),
+        Owner("bob", "south", told_at=datetime(2025, 5, 16)),
+        Owner("cem", "north", is_active=False),
+    )
+    tables = ledger_tables(business(), MAY)
+    warehouse = write_ledger(tmp_path / "warehouse.duckdb", tables, owners=owners, nights=NIGHTS)
+    # The night of April had just been told of Ann's move: she is in one team, the new one.
+    past = divided(warehouse, APRIL, Whole(0, 0, 0, False))
+    assert amounts(past["team"], "already_won") == {"south": 100_000, "north": 50_000}
+    # Bob's move was told after the night of May had read, but May is the newest day.
+    newest = divided(warehouse, MAY, Whole(0, 0, 1_000, False))
+    assert amounts(newest["team"], "already_won") == {"south": 400_000, "north": 50_000}
+    # Cem is not active: nobody said since when, so he has left.
+    assert "cem" not in amounts(newest["owner"], "from_new")
+
+
 def test_the_open_part_follows_open_amounts_and_new_business_passes_who_has_left(
     warehouse: Warehouse,
 ) -> None:
