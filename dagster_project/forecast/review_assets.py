@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 
 from dagster_project import run_lock
-from dagster_project.forecast.assets import GROUP, LEDGER_KEYS, OWNERS
+from dagster_project.forecast.assets import GROUP, LEDGER_KEYS, MEMORY_SHARE, OWNERS
 from dagster_project.forecast.calibration import ALL_HORIZONS
 from dagster_project.forecast.chart_images import NO_CHART, chart_markdown
 from dagster_project.forecast.charts import calibration_chart
@@ -81,7 +81,7 @@ def build_review_assets(
     )
     def forecast_review(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         try:
             with run_lock.hold(settings.paths.run_lock, context.run_id, "review of forecasts"):
                 review = review_forecasts(warehouse, days)

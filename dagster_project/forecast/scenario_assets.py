@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 
 from dagster_project import run_lock
-from dagster_project.forecast.assets import GROUP, OWNERS
+from dagster_project.forecast.assets import GROUP, MEMORY_SHARE, OWNERS
 from dagster_project.forecast.evidence import LedgerNotBuilt, read_context
 from dagster_project.forecast.scenario_changes import CHANGES
 from dagster_project.forecast.scenario_tables import (
@@ -83,7 +83,7 @@ def build_scenario_assets(
     )
     def forecast_planning(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         days = [date.fromisoformat(key) for key in context.partition_keys]
-        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         try:
             with run_lock.hold(settings.paths.run_lock, context.run_id, "scenarios and submissions"):
                 planning = plan(warehouse, days)
