@@ -27,7 +27,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract forecast-report clean
+.PHONY: help run dev backfill status connect check check-config docs metrics ml test test-tryton test-long lint format lock bench bench-extract bench-forecast forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs b
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
+
+bench-forecast: $(VENV)/.installed-dev ## measure what the forecast costs at a million deals, and write the report (about ten minutes)
+	@$(BIN)/python -m tests.benchmark.forecast_speed --out tests/benchmark/forecast_speed.txt
 
 forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated businesses whose law is known, and write the report
 	@$(BIN)/python -m tests.benchmark.forecast_report --out tests/benchmark/forecast_report.txt

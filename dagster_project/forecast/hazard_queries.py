@@ -94,7 +94,8 @@ def chances_of_days(warehouse: Warehouse, days: Sequence[date], most_deals: int)
 def given_days(days: Sequence[date], every_nth: int = 1) -> str:
     """The start of a query about some days: `days`, `exposures`, `open_deals`, and their `cells`.
 
-    Of the deals every `every_nth` by number: a cell's curve is the same however many of its deals are asked about.
+    Of the deals every `every_nth` by number: a cell's curve is the same however many of its deals are asked
+    about.
     """
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")
