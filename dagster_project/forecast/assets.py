@@ -7,21 +7,19 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from dagster_project import run_lock
 from dagster_project.forecast.chart_images import chart_markdown
 from dagster_project.forecast.charts import accuracy_chart, fan_chart
-from dagster_project.forecast.evidence import LedgerContext, LedgerNotBuilt, read_context, read_evidence
-from dagster_project.forecast.fiscal_quarters import CalendarTooShort
+from dagster_project.forecast.evidence import LedgerContext, read_context, read_evidence
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
 from dagster_project.forecast.hazard_queries import EVIDENCE_MODELS
 from dagster_project.forecast.report_tables import accuracy_markdown, forecast_markdown
+from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
 from dagster_project.forecast.tables import (
     ACCURACY,
     BACKTEST,
     BOOKINGS,
     DEALS,
     GATE,
-    DayNotForecastable,
     Plan,
     incoherent_rows,
     live_days,
@@ -31,8 +29,6 @@ from dagster_project.forecast.tables import (
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
-GROUP = "forecast"
-OWNERS = ["team:sales-operations"]
 MEMORY_SHARE = 0.6
 """Of the memory limit, for the database: frames, and the challenger's models, stand beside it."""
 COHERENCE_CHECK = "parts_add_up_and_ranges_are_ordered"
@@ -97,15 +93,8 @@ def build_forecast_assets(
     @dg.multi_asset(
         name="forecast",
         specs=[
-            dg.AssetSpec(
-                table.name,
-                deps=deps if table is BACKTEST else [*deps, BACKTEST.name],
-                description=description,
-                group_name=GROUP,
-                owners=OWNERS,
-                kinds={"python", "duckdb"},
-                metadata={"dagster/table_name": table.full_name},
-                partitions_def=partitions_def,
+            table_spec(
+                table, description, deps if table is BACKTEST else [*deps, BACKTEST.name], partitions_def
             )
             for table, description in _DESCRIPTIONS.items()
         ],
@@ -120,22 +109,19 @@ def build_forecast_assets(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def forecast(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+        days = requested_days(context)
         run_ids = {context.run_id, context.run.root_run_id} - {None}
         memory = settings.memory_share(MEMORY_SHARE)
         warehouse = Warehouse(settings.paths.warehouse, memory, settings.threads)
         what = f"forecast of {days[0]}" if len(days) == 1 else f"forecast of {days[0]} to {days[-1]}"
-        try:
-            with run_lock.hold(settings.paths.run_lock, context.run_id, what):
-                plan, forecasts, broken = forecast_days(
-                    warehouse,
-                    days,
-                    run_ids,
-                    settings.business.week_start_number,
-                    settings.forecast.challenger,
-                )
-        except (DayNotForecastable, LedgerNotBuilt, CalendarTooShort, run_lock.RunLocked) as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with holding_the_warehouse(context, settings, what):
+            plan, forecasts, broken = forecast_days(
+                warehouse,
+                days,
+                run_ids,
+                settings.business.week_start_number,
+                settings.forecast.challenger,
+            )
         for line in (*plan_in_words(plan), *forecasts.notes):
             context.log.info(line)
         yield from describe(plan, forecasts, broken)

@@ -7,16 +7,15 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from dagster_project import run_lock
-from dagster_project.forecast.assets import GROUP, LEDGER_KEYS, MEMORY_SHARE, OWNERS
+from dagster_project.forecast.assets import LEDGER_KEYS, MEMORY_SHARE
 from dagster_project.forecast.calibration import ALL_HORIZONS
 from dagster_project.forecast.chart_images import NO_CHART, chart_markdown
 from dagster_project.forecast.charts import calibration_chart
 from dagster_project.forecast.compared_pairs import Pair
-from dagster_project.forecast.evidence import LedgerNotBuilt
 from dagster_project.forecast.review_queries import deal_names, newest_changes
 from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, LIVE_ACCURACY
 from dagster_project.forecast.reviewer import Review, review_forecasts
+from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
 from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.forecast.waterfall_chart import waterfall_chart, waterfall_steps
 from dagster_project.settings import Settings
@@ -58,16 +57,7 @@ def build_review_assets(
     @dg.multi_asset(
         name="forecast_review",
         specs=[
-            dg.AssetSpec(
-                table.name,
-                deps=deps,
-                description=description,
-                group_name=GROUP,
-                owners=OWNERS,
-                kinds={"python", "duckdb"},
-                metadata={"dagster/table_name": table.full_name},
-                partitions_def=partitions_def,
-            )
+            table_spec(table, description, deps, partitions_def)
             for table, description in _DESCRIPTIONS.items()
         ],
         check_specs=[
@@ -80,13 +70,10 @@ def build_review_assets(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def forecast_review(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+        days = requested_days(context)
         warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
-        try:
-            with run_lock.hold(settings.paths.run_lock, context.run_id, "review of forecasts"):
-                review = review_forecasts(warehouse, days)
-        except (LedgerNotBuilt, run_lock.RunLocked) as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with holding_the_warehouse(context, settings, "review of forecasts"):
+            review = review_forecasts(warehouse, days)
         yield from describe(warehouse, review, days)
 
     return [forecast_review]

@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from dagster_project import run_lock
-from dagster_project.forecast.assets import GROUP, MEMORY_SHARE, OWNERS
-from dagster_project.forecast.evidence import LedgerNotBuilt, read_context
+from dagster_project.forecast.assets import MEMORY_SHARE
+from dagster_project.forecast.evidence import read_context
 from dagster_project.forecast.scenario_changes import CHANGES
 from dagster_project.forecast.scenario_tables import (
     SCENARIO_DEALS,
@@ -22,6 +21,7 @@ from dagster_project.forecast.scenario_tables import (
 )
 from dagster_project.forecast.scenarios import WhatIf, ask_scenarios
 from dagster_project.forecast.submissions import SUBMITTED, accuracy_of_persons, submission_rows
+from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
 from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
@@ -67,28 +67,16 @@ def build_scenario_assets(
     @dg.multi_asset(
         name="forecast_planning",
         specs=[
-            dg.AssetSpec(
-                table.name,
-                deps=deps,
-                description=description,
-                group_name=GROUP,
-                owners=OWNERS,
-                kinds={"python", "duckdb"},
-                metadata={"dagster/table_name": table.full_name},
-                partitions_def=partitions_def,
-            )
+            table_spec(table, description, deps, partitions_def)
             for table, description in _DESCRIPTIONS.items()
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def forecast_planning(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+        days = requested_days(context)
         warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
-        try:
-            with run_lock.hold(settings.paths.run_lock, context.run_id, "scenarios and submissions"):
-                planning = plan(warehouse, days)
-        except (LedgerNotBuilt, run_lock.RunLocked) as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+        with holding_the_warehouse(context, settings, "scenarios and submissions"):
+            planning = plan(warehouse, days)
         yield from describe(planning)
 
     return [forecast_planning]

@@ -2,8 +2,8 @@
 
     python -m tests.benchmark.forecast_speed --out report.txt [--warehouse built.duckdb] [--deals 1000000]
 
-Each round of the SQL core, and each night, is a process of its own. A night is what the assets of a nightly run
-call: the forecast, its review, scenarios and submissions, with the charts; the day before has its forecast.
+Each round of the SQL core, and each night, is a process of its own. A night is what the assets of a run
+call: the forecast, its review, scenarios and submissions, with the charts. The day before has a forecast.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ CORE_BAR, NIGHT_BAR, MEMORY_BAR = 15.0, 60.0, 1000.0
 WHOLE = "whole process"
 HEADER = """Speed report of the forecast: CPU seconds (user + system) and peak resident memory, on 2 cores.
 
-The ledger is that of the bundled example, grown: each deal is copied with a key, an amount and an owner of its
-own, moved back by up to twelve weeks. Medians of {rounds} processes each; in brackets the least and the most.
+The ledger is that of the bundled example, grown: each deal is copied with a key, an amount and an owner of
+its own, moved back by up to twelve weeks. Medians of {rounds} processes each; in brackets the least and the most.
 """
 
 

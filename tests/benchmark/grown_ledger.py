@@ -1,7 +1,7 @@
 """A ledger grown to any number of deals out of a small one, for measurements of the forecast.
 
-Every deal of the small ledger is copied. A copy has a key, an amount and an owner of its own, and lies back by
-none to twelve whole weeks, so that a day's deals are not all alike, and business days stay business days.
+Every deal of the small ledger is copied. A copy has a key, an amount and an owner of its own, and lies back
+by none to twelve whole weeks, so that a day's deals are not all alike, and business days stay business days.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ def ledger_of(world: World, as_of: date) -> LedgerTables:
     versions = pd.DataFrame(
         {
             "deal_key": changes["deal_id"].map("{:016x}".format),
+            "source_relation": "crm",
             "version_number": by_deal.cumcount() + 1,
             "valid_from_at": changes["changed_at"],
             "valid_to_at": by_deal["changed_at"].shift(-1),

@@ -1,4 +1,4 @@
-"""The README's table of traps names tests that exist, and leaves no trap out in silence."""
+"""The table of traps (docs/traps.md) names tests that exist, and leaves no trap out in silence."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (T\d\d) \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
-ROWS = dict(ROW.findall((ROOT / "README.md").read_text(encoding="utf-8")))
+ROWS = dict(ROW.findall((ROOT / "docs" / "traps.md").read_text(encoding="utf-8")))
 
 
 def test_every_trap_has_a_row() -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.ledger.book import STAGES, Book, Change, Run
@@ -123,6 +123,7 @@ def by_brute_force(tables: LedgerTables, book: Book, day: date) -> dict[str, tup
 
 @TWENTY
 @given(seed=st.integers(0, 2**32), days=st.integers(-2, 300))
+@example(seed=80303, days=193)  # removed on the day before its first stage, known much later
 def test_as_was_is_what_a_search_among_the_known_rows_finds(bench: LedgerBench, seed: int, days: int) -> None:
     book = random_book(seed)
     tables = bench.build(book, TABLES)

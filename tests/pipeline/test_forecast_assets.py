@@ -12,33 +12,25 @@ from dagster_project import run_lock
 from dagster_project.forecast.assets import COHERENCE_CHECK, build_forecast_assets
 from dagster_project.forecast.tables import TABLES
 from dagster_project.warehouse import Warehouse
-from tests.synthetic_ledger import ledger_tables, random_deals, write_ledger
-
-END = date(2025, 6, 30)
-PARTITIONS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-07-11")
-EXTRACT_KEY = dg.AssetKey("some_partitioned_extract")
-NIGHTLY_RUN = "6a1f2f0e-0b7d-4c8e-9d3a-5e2b7c4d1f00"
+from tests.pipeline.forecast_bench import (
+    END,
+    EXTRACT_KEY,
+    NIGHTLY_RUN,
+    PARTITIONS,
+    forecast_settings,
+    ledger_since,
+    run_days,
+)
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    deals = random_deals(date(2024, 1, 1), END, 6, seed=9)
-    path = tmp_path_factory.mktemp("ledger") / "warehouse.duckdb"
-    write_ledger(path, ledger_tables(deals, END), run_id=NIGHTLY_RUN)
-    return path
+    return ledger_since(date(2024, 1, 1), tmp_path_factory.mktemp("ledger") / "warehouse.duckdb")
 
 
 @pytest.fixture
 def settings(tmp_path: Path, ledger: Path) -> SimpleNamespace:
-    (tmp_path / "warehouse.duckdb").write_bytes(ledger.read_bytes())
-    return SimpleNamespace(
-        paths=SimpleNamespace(warehouse=tmp_path / "warehouse.duckdb", run_lock=tmp_path / "run.lock"),
-        business=SimpleNamespace(week_start_number=1),
-        forecast=SimpleNamespace(challenger=False),
-        memory_limit="500MB",
-        memory_share=lambda share: "300MB",
-        threads=2,
-    )
+    return forecast_settings(tmp_path, ledger)
 
 
 @pytest.fixture
@@ -58,16 +50,7 @@ def run(
     last: date,
     run_id: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    definitions = dg.Definitions(assets=assets_of(settings), jobs=[dg.define_asset_job("forecast_backfill")])
-    return definitions.resolve_job_def("forecast_backfill").execute_in_process(
-        instance=instance,
-        run_id=run_id,
-        tags={
-            "dagster/asset_partition_range_start": first.isoformat(),
-            "dagster/asset_partition_range_end": last.isoformat(),
-        },
-        raise_on_error=False,
-    )
+    return run_days(assets_of(settings), instance, first, last, run_id)
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:

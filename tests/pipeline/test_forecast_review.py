@@ -15,48 +15,35 @@ from dagster_project.forecast.review_tables import CHANGES, REVIEW_TABLES
 from dagster_project.forecast.tables import Table
 from dagster_project.warehouse import Warehouse
 from tests.hazard_bench import build_hazards
-from tests.synthetic_ledger import ledger_tables, random_deals, write_ledger
+from tests.pipeline.forecast_bench import (
+    END,
+    EXTRACT_KEY,
+    NIGHTLY_RUN,
+    PARTITIONS,
+    forecast_settings,
+    ledger_since,
+    run_days,
+)
 
-END = date(2025, 6, 30)
-PARTITIONS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-07-11")
-EXTRACT_KEY = dg.AssetKey("some_partitioned_extract")
-NIGHTLY_RUN = "6a1f2f0e-0b7d-4c8e-9d3a-5e2b7c4d1f00"
 WORDS = Path(__file__).parents[2] / "dbt" / "models" / "forecast" / "forecast_tables.yml"
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ledger") / "warehouse.duckdb"
-    deals = random_deals(date(2023, 10, 2), END, 6, seed=9)
-    build_hazards(write_ledger(path, ledger_tables(deals, END), run_id=NIGHTLY_RUN))
+    build_hazards(Warehouse(ledger_since(date(2023, 10, 2), path)))
     return path
 
 
 @pytest.fixture
 def settings(tmp_path: Path, ledger: Path) -> SimpleNamespace:
-    (tmp_path / "warehouse.duckdb").write_bytes(ledger.read_bytes())
-    return SimpleNamespace(
-        paths=SimpleNamespace(warehouse=tmp_path / "warehouse.duckdb", run_lock=tmp_path / "run.lock"),
-        business=SimpleNamespace(week_start_number=1),
-        forecast=SimpleNamespace(challenger=False),
-        memory_limit="500MB",
-        memory_share=lambda share: "300MB",
-        threads=2,
-    )
+    return forecast_settings(tmp_path, ledger)
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
-
-
-def definitions(settings: SimpleNamespace) -> dg.Definitions:
-    assets = [
-        *build_forecast_assets(settings, PARTITIONS, [EXTRACT_KEY]),  # type: ignore[arg-type]
-        *build_review_assets(settings, PARTITIONS, [EXTRACT_KEY]),  # type: ignore[arg-type]
-    ]
-    return dg.Definitions(assets=assets, jobs=[dg.define_asset_job("forecast_backfill")])
 
 
 def run(
@@ -66,19 +53,11 @@ def run(
     last: date,
     run_id: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    return (
-        definitions(settings)
-        .resolve_job_def("forecast_backfill")
-        .execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            tags={
-                "dagster/asset_partition_range_start": first.isoformat(),
-                "dagster/asset_partition_range_end": last.isoformat(),
-            },
-            raise_on_error=False,
-        )
-    )
+    assets = [
+        *build_forecast_assets(settings, PARTITIONS, [EXTRACT_KEY]),  # type: ignore[arg-type]
+        *build_review_assets(settings, PARTITIONS, [EXTRACT_KEY]),  # type: ignore[arg-type]
+    ]
+    return run_days(assets, instance, first, last, run_id)
 
 
 def balance(settings: SimpleNamespace) -> list[tuple]:

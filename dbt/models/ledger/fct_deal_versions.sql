@@ -7,7 +7,7 @@ with states as (
 late as (
   select
     deal_sk,
-    max(case when known_on > business_date then 1 else 0 end) = 1 as has_late_changes
+    max(case when values_known_on > business_date then 1 else 0 end) = 1 as has_late_changes
   from states
   group by deal_sk
 ),
@@ -82,7 +82,7 @@ final as (
     credited.valid_to_at,
     credited.business_date as valid_from_date,
     credited.valid_to_date,
-    credited.known_on,
+    credited.values_known_on as known_on,
     credited.pipeline_id,
     credited.stage_id,
     credited.pipeline_key,

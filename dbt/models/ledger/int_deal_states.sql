@@ -28,6 +28,7 @@ carried_forward as (
     time_precision,
     is_bulk_flagged,
     known_on,
+    max(known_on) over deal_so_far as all_known_on,
     is_initial_load,
     {{ carried('pipeline_id', 'deal_so_far') }} as pipeline_id,
     {{ carried('stage_id', 'deal_so_far') }} as stage_id,
@@ -69,6 +70,7 @@ stated as (
     line.time_precision,
     line.is_bulk_flagged,
     line.known_on,
+    line.all_known_on,
     line.is_initial_load,
     line.pipeline_id,
     case
@@ -129,6 +131,7 @@ completed as (
     line.time_precision,
     line.is_bulk_flagged,
     line.known_on,
+    line.all_known_on,
     line.is_initial_load,
     line.pipeline_id,
     line.stage_id,
@@ -205,6 +208,8 @@ final as (
     recorded_at,
     {{ business_date('placed_at', 'time_zone') }} as business_date,
     known_on,
+    -- the first state also says what came before any stage, such as a removal
+    case when previous_stage_id is null then all_known_on else known_on end as values_known_on,
     is_initial_load,
     order_uncertain,
     is_clamped,
