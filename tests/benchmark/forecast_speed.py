@@ -37,7 +37,8 @@ WHOLE = "whole process"
 HEADER = """Speed report of the forecast: CPU seconds (user + system) and peak resident memory, on 2 cores.
 
 The ledger is that of the bundled example, grown: each deal is copied with a key, an amount and an owner of
-its own, moved back by up to twelve weeks. Medians of {rounds} processes each; in brackets the least and the most.
+its own, moved back by up to twelve weeks. Medians of {rounds} processes each; in brackets the least and
+the most.
 """
 
 
