@@ -32,7 +32,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract screenshot forecast-report clean
+.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -122,6 +122,9 @@ bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extracti
 
 screenshot: $(VENV)/.installed-dev ## take the picture of the report for the README (needs chromium and a published file)
 	@$(BIN)/python -m tests.report.screenshot
+
+bench-forecast: $(VENV)/.installed-dev ## measure what the forecast costs at a million deals, and write the report (about ten minutes)
+	@$(BIN)/python -m tests.benchmark.forecast_speed --out tests/benchmark/forecast_speed.txt
 
 forecast-report: $(VENV)/.installed-dev ## measure the forecast in simulated businesses whose law is known, and write the report
 	@$(BIN)/python -m tests.benchmark.forecast_report --out tests/benchmark/forecast_report.txt

@@ -37,11 +37,12 @@ def build_hazards(warehouse: Warehouse) -> Warehouse:
     with warehouse.connect() as connection:
         connection.execute("create schema if not exists forecast")
         for name in BUILD_ORDER:
-            connection.execute(f"create or replace table forecast.{name} as {_rendered(name)}")
+            connection.execute(f"create or replace table forecast.{name} as {rendered(name)}")
     return warehouse
 
 
-def _rendered(name: str) -> str:
+def rendered(name: str) -> str:
+    """The SQL of a hazard model, by its name."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, extensions=["jinja2.ext.do"])
     for folder in FOLDERS:
         for path in (MACROS / folder).glob("*.sql"):

@@ -84,8 +84,10 @@ def _snapshots_sql(days: Sequence[date]) -> str:
             "curves",
             f"select {curve_columns} from {CURVES} union all select {curve_columns} from curves_of_days",
         ),
-        ("versions", shared_sql("version_features", VERSIONS)),
-        ("moves", shared_sql("move_features", TRANSITIONS)),
+        ("seen_versions", _of_seen_deals(VERSIONS)),
+        ("seen_moves", _of_seen_deals(TRANSITIONS)),
+        ("versions", shared_sql("version_features", "seen_versions")),
+        ("moves", shared_sql("move_features", "seen_moves")),
         (
             "features",
             shared_sql(
@@ -109,6 +111,12 @@ def _cut_to_their_day(seen: str) -> str:
     """Each seen span as one that is there on the day it is seen, and on no other."""
     day_after = shared_sql("add_days", "as_of", 1)
     return f"select *, as_of as valid_from_date, {day_after} as valid_to_date from {seen}"
+
+
+def _of_seen_deals(table: str) -> str:
+    """All rows of the deals that are looked at: windows over those of all deals took most of the time."""
+    number = shared_sql("number_of_key", "deal_key")
+    return f"select * from {table} where {number} in (select deal_number from seen)"
 
 
 def _closings_sql() -> str:

@@ -87,22 +87,27 @@ def chances_of_days(warehouse: Warehouse, days: Sequence[date], most_deals: int)
     every = -(-int(open_then["deals"].iloc[0]) // most_deals)
     return warehouse.query(
         "select as_of, deal_key, p_win_this_quarter, expected_this_quarter "
-        f"from ({_scores_sql(days)}) where deal_number % {max(1, every)} = 0 order by as_of, deal_key"
+        f"from ({_scores_sql(days, max(1, every))}) order by as_of, deal_key"
     )
 
 
-def given_days(days: Sequence[date]) -> str:
-    """The start of a query about some days: `days`, `exposures`, `open_deals`, and their `cells`."""
+def given_days(days: Sequence[date], every_nth: int = 1) -> str:
+    """The start of a query about some days: `days`, `exposures`, `open_deals`, and their `cells`.
+
+    Of the deals every `every_nth` by number: a cell's curve is the same however many of its deals are asked
+    about.
+    """
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days)))
     asked = shared_sql("days_asked", CALENDAR, f"asked.date_day in ({listed})")
-    return f"with days as ({asked}),\n{_open_book()}"
+    spans = SPANS if every_nth == 1 else f"(select * from {SPANS} where deal_number % {every_nth} = 0)"
+    return f"with days as ({asked}),\n{_open_book(spans)}"
 
 
-def _open_book() -> str:
+def _open_book(spans: str) -> str:
     exposures = shared_sql("hazard_exposures", "days", CALENDAR, CALENDAR_INDEX)
     return (
         f"exposures as ({exposures}),\n"
-        f"open_deals as ({shared_sql('open_deals_on', 'days', SPANS, TIERS, HAZARDS)}),\n"
+        f"open_deals as ({shared_sql('open_deals_on', 'days', spans, TIERS, HAZARDS)}),\n"
         f"book as ({shared_sql('book_of_cells', 'open_deals')}),\n"
         f"cells as ({shared_sql('numbered_cells', 'book')})"
     )
@@ -130,11 +135,11 @@ def _expected_sql(days: Sequence[date]) -> str:
     )
 
 
-def _scores_sql(days: Sequence[date]) -> str:
+def _scores_sql(days: Sequence[date], every_nth: int = 1) -> str:
     hazards = shared_sql("open_cell_hazards", "cells", HAZARDS, with_reasons=True)
     curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards", with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
-    return f"""{given_days(days)},
+    return f"""{given_days(days, every_nth)},
 cell_hazards as ({hazards}),
 curves as ({curves}),
 curve_steps as ({shared_sql("win_curves", "exposures", "cells", "cell_hazards", by_step=True)}),

@@ -10,7 +10,7 @@ import pandas as pd
 from dagster_project.charts.chart_images import NO_CHART, chart_markdown
 from dagster_project.charts.forecast_change_chart import waterfall_chart, waterfall_steps
 from dagster_project.charts.forecast_charts import calibration_chart
-from dagster_project.forecast.assets import LEDGER_KEYS
+from dagster_project.forecast.assets import LEDGER_KEYS, MEMORY_SHARE
 from dagster_project.forecast.calibration import ALL_HORIZONS
 from dagster_project.forecast.compared_pairs import Pair
 from dagster_project.forecast.review_queries import deal_names, newest_changes
@@ -71,7 +71,7 @@ def build_review_assets(
     )
     def forecast_review(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         days = requested_days(context)
-        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         with holding_the_warehouse(context, settings, "review of forecasts"):
             review = review_forecasts(warehouse, days)
         yield from describe(warehouse, review, days)

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from dagster_project.forecast.assets import MEMORY_SHARE
 from dagster_project.forecast.evidence import read_context
 from dagster_project.forecast.scenario_changes import CHANGES
 from dagster_project.forecast.scenario_tables import (
@@ -73,7 +74,7 @@ def build_scenario_assets(
     )
     def forecast_planning(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         days = requested_days(context)
-        warehouse = Warehouse(settings.paths.warehouse, settings.memory_limit, settings.threads)
+        warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         with holding_the_warehouse(context, settings, "scenarios and submissions"):
             planning = plan(warehouse, days)
         yield from describe(planning)

@@ -27,35 +27,94 @@ week_months as (
     and dates.month_end_on <= context.as_of
 ),
 
+-- what is counted by week, step and cell is joined and summed by numbers: their texts took a third of this model's time
+stage_numbers as (
+  select
+    stage_key,
+    cast(row_number() over (order by stage_key) as int) as stage_number
+  from {{ ref('dim_stage') }}
+),
+
+counted as (
+  select
+    histogram.week_number,
+    stage_numbers.stage_number,
+    histogram.weeks_class,
+    histogram.amount_tier,
+    histogram.weeks_followed,
+    case histogram.outcome when 'open' then 0 when 'won' then 1 else 2 end as outcome,
+    histogram.deals,
+    histogram.deals_entering
+  from {{ ref('int_hazard_histogram') }} as histogram
+  inner join stage_numbers on histogram.stage_key = stage_numbers.stage_key
+),
+
 completed as (
   select
     week_months.evidence_on,
-    histogram.stage_key,
-    histogram.weeks_class,
-    histogram.amount_tier,
+    counted.stage_number,
+    counted.weeks_class,
+    counted.amount_tier,
     steps.step_number,
-    sum(histogram.deals) as at_risk,
-    sum(case when histogram.outcome = 'won' and histogram.weeks_followed <= steps.to_week then histogram.deals else 0 end) as won,
-    sum(case when histogram.outcome = 'lost' and histogram.weeks_followed <= steps.to_week then histogram.deals else 0 end) as lost,
-    sum(case when steps.step_number = 1 then histogram.deals_entering else 0 end) as entering
-  from {{ ref('int_hazard_histogram') }} as histogram
+    cast(sum(counted.deals) as bigint) as at_risk,
+    cast(sum(case when counted.outcome = 1 and counted.weeks_followed <= steps.to_week then counted.deals else 0 end) as bigint) as won,
+    cast(sum(case when counted.outcome = 2 and counted.weeks_followed <= steps.to_week then counted.deals else 0 end) as bigint) as lost,
+    cast(sum(case when steps.step_number = 1 then counted.deals_entering else 0 end) as bigint) as entering
+  from counted
   inner join steps
-    on histogram.weeks_followed > steps.from_week
-      and (histogram.outcome <> 'open' or histogram.weeks_followed >= steps.to_week)
-  inner join week_months on histogram.week_number + steps.to_week = week_months.week_number
-  group by week_months.evidence_on, histogram.stage_key, histogram.weeks_class, histogram.amount_tier, steps.step_number
+    on counted.weeks_followed > steps.from_week
+      and (counted.outcome <> 0 or counted.weeks_followed >= steps.to_week)
+  inner join week_months on counted.week_number + steps.to_week = week_months.week_number
+  group by week_months.evidence_on, counted.stage_number, counted.weeks_class, counted.amount_tier, steps.step_number
+),
+
+begun as (
+  select
+    stage_number,
+    weeks_class,
+    amount_tier,
+    step_number,
+    min(evidence_on) as first_on
+  from completed
+  group by stage_number, weeks_class, amount_tier, step_number
+),
+
+-- all that was completed by each month's end: running sums, where a join of every month with all before it is ten times as much
+known as (
+  select
+    months.evidence_on,
+    begun.stage_number,
+    begun.weeks_class,
+    begun.amount_tier,
+    begun.step_number,
+    sum(coalesce(completed.at_risk, 0)) over so_far as at_risk,
+    sum(coalesce(completed.won, 0)) over so_far as won,
+    sum(coalesce(completed.lost, 0)) over so_far as lost,
+    sum(coalesce(completed.entering, 0)) over so_far as entering
+  from begun
+  inner join months on begun.first_on <= months.evidence_on
+  left join completed
+    on months.evidence_on = completed.evidence_on
+      and begun.stage_number = completed.stage_number
+      and begun.weeks_class = completed.weeks_class
+      and begun.amount_tier = completed.amount_tier
+      and begun.step_number = completed.step_number
+  window so_far as (
+    partition by begun.stage_number, begun.weeks_class, begun.amount_tier, begun.step_number
+    order by months.evidence_on
+    rows between unbounded preceding and current row
+  )
 ),
 
 -- how the weeks that won deals spent in a stage are spread, as known at each month's end
 won_weeks as (
   select
-    months.evidence_on,
-    completed.stage_key,
-    completed.weeks_class,
-    sum(completed.won) as won
-  from months
-  inner join completed on completed.evidence_on <= months.evidence_on
-  group by months.evidence_on, completed.stage_key, completed.weeks_class
+    evidence_on,
+    stage_number,
+    weeks_class,
+    sum(won) as won
+  from known
+  group by evidence_on, stage_number, weeks_class
 ),
 
 shares as (
@@ -65,17 +124,17 @@ shares as (
     sum(case when weeks_class >= 0 then won else 0 end) over whole as won_in_stage
   from won_weeks
   window earlier as (
-    partition by evidence_on, stage_key
+    partition by evidence_on, stage_number
     order by weeks_class
     rows between unbounded preceding and 1 preceding
   ),
-  whole as (partition by evidence_on, stage_key)
+  whole as (partition by evidence_on, stage_number)
 ),
 
 classes as (
   select
     evidence_on,
-    stage_key,
+    stage_number,
     weeks_class,
     case
       when weeks_class < 0 then -1
@@ -91,36 +150,36 @@ classes as (
 bins as (
   select
     *,
-    min(weeks_class) over (partition by evidence_on, stage_key, time_bin) as from_week_in_stage
+    min(weeks_class) over (partition by evidence_on, stage_number, time_bin) as from_week_in_stage
   from classes
 ),
 
 summed as (
   select
     bins.evidence_on,
-    bins.stage_key,
+    bins.stage_number,
     bins.time_bin,
     bins.from_week_in_stage,
-    completed.amount_tier,
-    completed.step_number,
-    sum(completed.at_risk) as at_risk,
-    sum(completed.won) as won,
-    sum(completed.lost) as lost,
-    sum(case when bins.weeks_class = bins.from_week_in_stage then completed.entering else 0 end) as entering,
-    sum(case when bins.weeks_class in (-1, 0) then completed.entering else 0 end) as entering_stage
+    known.amount_tier,
+    known.step_number,
+    sum(known.at_risk) as at_risk,
+    sum(known.won) as won,
+    sum(known.lost) as lost,
+    sum(case when bins.weeks_class = bins.from_week_in_stage then known.entering else 0 end) as entering,
+    sum(case when bins.weeks_class in (-1, 0) then known.entering else 0 end) as entering_stage
   from bins
-  inner join completed
-    on completed.evidence_on <= bins.evidence_on
-      and completed.stage_key = bins.stage_key
-      and completed.weeks_class = bins.weeks_class
+  inner join known
+    on known.evidence_on = bins.evidence_on
+      and known.stage_number = bins.stage_number
+      and known.weeks_class = bins.weeks_class
   group by
-    bins.evidence_on, bins.stage_key, bins.time_bin, bins.from_week_in_stage, completed.amount_tier, completed.step_number
+    bins.evidence_on, bins.stage_number, bins.time_bin, bins.from_week_in_stage, known.amount_tier, known.step_number
 ),
 
 seen_cells as (
   select distinct
     evidence_on,
-    stage_key,
+    stage_number,
     time_bin,
     from_week_in_stage,
     amount_tier
@@ -130,14 +189,14 @@ seen_cells as (
 -- every cell has every step: where no deal has come so far, what is known of the cell's other steps still holds
 tier_rows as (
   select
-    cells.evidence_on, cells.stage_key, cells.time_bin, cells.from_week_in_stage, cells.amount_tier, steps.step_number,
+    cells.evidence_on, cells.stage_number, cells.time_bin, cells.from_week_in_stage, cells.amount_tier, steps.step_number,
     coalesce(summed.at_risk, 0) as at_risk, coalesce(summed.won, 0) as won, coalesce(summed.lost, 0) as lost,
     coalesce(summed.entering, 0) as entering, coalesce(summed.entering_stage, 0) as entering_stage
   from seen_cells as cells
   cross join steps
   left join summed
     on cells.evidence_on = summed.evidence_on
-      and cells.stage_key = summed.stage_key
+      and cells.stage_number = summed.stage_number
       and cells.time_bin = summed.time_bin
       and cells.amount_tier = summed.amount_tier
       and steps.step_number = summed.step_number
@@ -145,19 +204,19 @@ tier_rows as (
 
 time_rows as (
   select
-    evidence_on, stage_key, time_bin, from_week_in_stage, step_number,
+    evidence_on, stage_number, time_bin, from_week_in_stage, step_number,
     sum(at_risk) as at_risk, sum(won) as won, sum(lost) as lost, sum(entering) as entering,
     sum(entering_stage) as entering_stage
   from tier_rows
-  group by evidence_on, stage_key, time_bin, from_week_in_stage, step_number
+  group by evidence_on, stage_number, time_bin, from_week_in_stage, step_number
 ),
 
 stage_rows as (
   select
-    evidence_on, stage_key, step_number,
+    evidence_on, stage_number, step_number,
     sum(at_risk) as at_risk, sum(won) as won, sum(lost) as lost, sum(entering_stage) as entering
   from time_rows
-  group by evidence_on, stage_key, step_number
+  group by evidence_on, stage_number, step_number
 ),
 
 overall as (
@@ -194,53 +253,54 @@ overall_hazards as (
   inner join any_week on overall.evidence_on = any_week.evidence_on
 ),
 
-{{ finer_hazards('stage', ['stage_key'], 'overall_hazards', [], [], ['stage_key']) }},
+{{ finer_hazards('stage', ['stage_number'], 'overall_hazards', [], [], ['stage_number']) }},
 
-{{ finer_hazards('time', ['stage_key', 'time_bin', 'from_week_in_stage'], 'stage_hazards', ['stage_key'], ['time_bin'], ['stage_key', 'time_bin']) }},
+{{ finer_hazards('time', ['stage_number', 'time_bin', 'from_week_in_stage'], 'stage_hazards', ['stage_number'], ['time_bin'], ['stage_number', 'time_bin']) }},
 
 {{ finer_hazards(
-  'tier', ['stage_key', 'time_bin', 'from_week_in_stage', 'amount_tier'], 'time_hazards', ['stage_key', 'time_bin'],
-  ['amount_tier'], ['stage_key', 'amount_tier']
+  'tier', ['stage_number', 'time_bin', 'from_week_in_stage', 'amount_tier'], 'time_hazards', ['stage_number', 'time_bin'],
+  ['amount_tier'], ['stage_number', 'amount_tier']
 ) }},
 
 every_level as (
   select
-    evidence_on, 'overall' as cell_level, '(all)' as stage_key, -2 as time_bin, -2 as from_week_in_stage, -1 as amount_tier,
+    evidence_on, 'overall' as cell_level, cast(null as int) as stage_number, -2 as time_bin, -2 as from_week_in_stage, -1 as amount_tier,
     step_number, at_risk, won, lost, entering, win_hazard, loss_hazard
   from overall_hazards
   union all
   select
-    evidence_on, 'stage' as cell_level, stage_key, -2 as time_bin, -2 as from_week_in_stage, -1 as amount_tier,
+    evidence_on, 'stage' as cell_level, stage_number, -2 as time_bin, -2 as from_week_in_stage, -1 as amount_tier,
     step_number, at_risk, won, lost, entering, win_hazard, loss_hazard
   from stage_hazards
   union all
   select
-    evidence_on, 'time' as cell_level, stage_key, time_bin, from_week_in_stage, -1 as amount_tier,
+    evidence_on, 'time' as cell_level, stage_number, time_bin, from_week_in_stage, -1 as amount_tier,
     step_number, at_risk, won, lost, entering, win_hazard, loss_hazard
   from time_hazards
   union all
   select
-    evidence_on, 'tier' as cell_level, stage_key, time_bin, from_week_in_stage, amount_tier,
+    evidence_on, 'tier' as cell_level, stage_number, time_bin, from_week_in_stage, amount_tier,
     step_number, at_risk, won, lost, entering, win_hazard, loss_hazard
   from tier_hazards
 ),
 
 final as (
   select
-    evidence_on,
-    cell_level,
-    stage_key,
-    cast(time_bin as int) as time_bin,
-    cast(from_week_in_stage as int) as from_week_in_stage,
-    cast(amount_tier as int) as amount_tier,
-    cast(step_number as int) as step_number,
-    cast(at_risk as bigint) as at_risk,
-    cast(won as bigint) as won,
-    cast(lost as bigint) as lost,
-    cast(entering as bigint) as deals_entering,
-    cast(win_hazard as double) as win_hazard,
-    cast(loss_hazard as double) as loss_hazard
+    every_level.evidence_on,
+    every_level.cell_level,
+    coalesce(stage_numbers.stage_key, '(all)') as stage_key,
+    cast(every_level.time_bin as int) as time_bin,
+    cast(every_level.from_week_in_stage as int) as from_week_in_stage,
+    cast(every_level.amount_tier as int) as amount_tier,
+    cast(every_level.step_number as int) as step_number,
+    cast(every_level.at_risk as bigint) as at_risk,
+    cast(every_level.won as bigint) as won,
+    cast(every_level.lost as bigint) as lost,
+    cast(every_level.entering as bigint) as deals_entering,
+    cast(every_level.win_hazard as double) as win_hazard,
+    cast(every_level.loss_hazard as double) as loss_hazard
   from every_level
+  left join stage_numbers on every_level.stage_number = stage_numbers.stage_number
 )
 
 select * from final

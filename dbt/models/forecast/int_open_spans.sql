@@ -12,6 +12,16 @@ stage_numbers as (
   from {{ ref('dim_stage') }}
 ),
 
+unknown_entries as (
+  select distinct
+    {{ number_of_key('visits.deal_key') }} as deal_number,
+    stage_numbers.stage_number,
+    visits.entered_on
+  from {{ ref('int_stage_visits') }} as visits
+  inner join stage_numbers on visits.stage_key = stage_numbers.stage_key
+  where visits.is_entry_unknown
+),
+
 -- state: 1 open, 2 won, 0 anything else
 visible as (
   select
@@ -32,7 +42,23 @@ visible as (
   inner join stage_numbers on versions.stage_key = stage_numbers.stage_key
   cross join context
   where (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
-    and versions.valid_from_date <= context.as_of
+    -- not as a comparison of the two: DuckDB would take that for a join which leaves one row of a hundred, and hash the
+    -- versions, not the few unknown entries, in the next step
+    and {{ days_between('versions.valid_from_date', 'context.as_of') }} >= 0
+),
+
+-- a day of entry as a number that tells, too, whether it is the real one: joined to the spans, after the windows, the
+-- unknown entries took as long as a window
+entered as (
+  select
+    visible.*,
+    {{ days_between("date '1970-01-01'", 'visible.valid_from_date') }} * 2
+    + case when unknown_entries.deal_number is null then 0 else 1 end as entry
+  from visible
+  left join unknown_entries
+    on visible.deal_number = unknown_entries.deal_number
+      and visible.stage_number = unknown_entries.stage_number
+      and visible.valid_from_date = unknown_entries.entered_on
 ),
 
 compared as (
@@ -40,7 +66,7 @@ compared as (
     *,
     lag(state) over deal_line as state_before,
     lag(stage_number) over deal_line as stage_before
-  from visible
+  from entered
   window deal_line as (partition by deal_number order by version_number)
 ),
 
@@ -54,8 +80,8 @@ marked as (
       else 0
     end as is_arrival,
     case
-      when state = 1 and (coalesce(state_before, 0) <> 1 or stage_before <> stage_number) then valid_from_date
-    end as stage_entered_on
+      when state = 1 and (coalesce(state_before, 0) <> 1 or stage_before <> stage_number) then entry
+    end as stage_entry
   from compared
 ),
 
@@ -64,7 +90,7 @@ placed as (
     *,
     sum(is_arrival) over deal_line as arrival_number,
     max(case when is_arrival = 1 then valid_from_date end) over deal_line as arrived_on,
-    max(stage_entered_on) over deal_line as entered_on
+    max(stage_entry) over deal_line as last_entry
   from marked
   window deal_line as (partition by deal_number order by version_number rows between unbounded preceding and current row)
 ),
@@ -81,16 +107,6 @@ endings as (
     and (state_before = 1 or is_arrival = 1)
 ),
 
-unknown_entries as (
-  select distinct
-    {{ number_of_key('visits.deal_key') }} as deal_number,
-    stage_numbers.stage_number,
-    visits.entered_on
-  from {{ ref('int_stage_visits') }} as visits
-  inner join stage_numbers on visits.stage_key = stage_numbers.stage_key
-  where visits.is_entry_unknown
-),
-
 spans as (
   select
     placed.deal_number,
@@ -98,7 +114,7 @@ spans as (
     placed.stage_number,
     placed.valid_from_date,
     placed.valid_to_date,
-    placed.entered_on,
+    placed.last_entry as entry,
     placed.arrival_number,
     placed.arrived_on,
     case when placed.is_amount_known then placed.amount end as known_amount
@@ -111,7 +127,7 @@ spans as (
     stage_number,
     valid_from_date,
     valid_from_date as valid_to_date,
-    valid_from_date as entered_on,
+    entry,
     arrival_number,
     arrived_on,
     case when is_amount_known then amount end as known_amount
@@ -128,8 +144,8 @@ final as (
     stage_numbers.stage_key,
     spans.valid_from_date,
     case when spans.valid_to_date <= context.as_of then spans.valid_to_date end as valid_to_date,
-    spans.entered_on,
-    unknown_entries.deal_number is not null as is_entry_unknown,
+    {{ add_days("date '1970-01-01'", 'floor(spans.entry / 2e0)') }} as entered_on,
+    spans.entry % 2 <> 0 as is_entry_unknown,
     spans.arrived_on,
     endings.closed_on,
     coalesce(endings.outcome, 'open') as outcome,
@@ -141,10 +157,6 @@ final as (
   left join endings
     on spans.deal_number = endings.deal_number
       and spans.arrival_number = endings.arrival_number
-  left join unknown_entries
-    on spans.deal_number = unknown_entries.deal_number
-      and spans.stage_number = unknown_entries.stage_number
-      and spans.entered_on = unknown_entries.entered_on
 )
 
 select * from final
