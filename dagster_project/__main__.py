@@ -4,22 +4,18 @@ import argparse
 import gc
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 
 from dagster_project import run_lock
-from dagster_project.settings import ConfigError, Settings, load_settings
+from dagster_project.cli.bundled_example import write_example_if_missing
+from dagster_project.settings import ConfigError, load_settings
 
 INTERRUPTED = 130  # as shells report a process ended by Ctrl-C
 REPOSITORY = Path(__file__).resolve().parents[1]
-BUNDLED_CONFIG = REPOSITORY / "pipeline.yaml"
-EXAMPLE_FOLDER = REPOSITORY / "data" / "example"
-NEWEST_EXAMPLE_FILE = "submissions.csv"
-EXAMPLE_TIME = datetime(2026, 5, 16, tzinfo=UTC).timestamp()
 
 RARE_COLLECTIONS = (100_000, 50, 100)
 
@@ -314,32 +310,6 @@ def one_clear_line(log_file: Path) -> Iterator[None]:
         logging.getLogger(__name__).error("the command failed", exc_info=True)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CommandFailed(f"failed: {reason}\nThe full log: {log_file}") from error
-
-
-def write_example_if_missing(settings: Settings) -> None:
-    """Write the files that the bundled pipeline.yaml reads; any other configuration is left alone.
-
-    An example that an older version wrote gets the files that it lacks; those it has stay as they are.
-    """
-    if settings.config_path != BUNDLED_CONFIG or (EXAMPLE_FOLDER / NEWEST_EXAMPLE_FILE).exists():
-        return
-    from dagster_project.simulate.example import write_example
-
-    sys.stdout.write(f"Writing the bundled example into {EXAMPLE_FOLDER}\n")
-    sys.stdout.flush()
-    unfinished = EXAMPLE_FOLDER.with_name("example.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    write_example(unfinished)
-    for path in unfinished.iterdir():
-        # The reader waits for files that were written a moment ago, lest they grow; these do not.
-        os.utime(path, (EXAMPLE_TIME, EXAMPLE_TIME))
-    if not EXAMPLE_FOLDER.exists():
-        unfinished.rename(EXAMPLE_FOLDER)
-        return
-    for path in sorted(unfinished.iterdir()):
-        if not (EXAMPLE_FOLDER / path.name).exists():
-            path.rename(EXAMPLE_FOLDER / path.name)
-    shutil.rmtree(unfinished)
 
 
 def day(text: str, name: str) -> date:

@@ -19,6 +19,7 @@ from dagster_project.report.quarter_section import quarter_section
 from dagster_project.report.sentences import sentence_parts
 from dagster_project.report.stage_sections import bottleneck_section, conversion_section, duration_section
 from dagster_project.report.trust_sections import (
+    alert_box,
     data_section,
     definition_section,
     readiness_box,
@@ -36,9 +37,8 @@ def render_page(context: PageContext, settings: Sequence[tuple[str, str]] = ()) 
     """
     choices = [choice for choice in (slice_choice(context), compare_choice(context)) if choice]
     head = head_figures(context)
-    box = readiness_box(context)
-    if box is not None:
-        head.append(Shown(box))
+    boxes = (alert_box(context), readiness_box(context))
+    head += [Shown(box) for box in boxes if box is not None]
     sections = page_sections(context)
     sources = sorted({*sources_of(head), *(s for section in sections for s in sources_of(section.parts))})
     definitions = [context.marts.published.definition(source) for source in sources]

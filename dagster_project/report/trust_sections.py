@@ -9,11 +9,13 @@ from dagster_project.charts.page_charts import PAGE_WIDTH
 from dagster_project.report.blocks import Column, Fold, Part, Section, Sentence, Shown, Table, Words, nothing
 from dagster_project.report.page_context import PageContext
 from dagster_project.report.published import Definition
-from dagster_project.report.words import count, of_things
+from dagster_project.report.words import count, long_date, of_things
 
 ACCURACY, CALIBRATION, BACKTEST = "forecast_accuracy", "forecast_calibration", "forecast_backtest"
 QUALITY, READINESS = "mart_data_quality", "mart_data_readiness"
 LIVE = "forecast_accuracy_live"
+ALERTS = "alerts"
+MOST_ALERTS = 8
 
 
 def record_section(context: PageContext) -> Section:
@@ -185,6 +187,37 @@ def readiness_box(context: PageContext) -> Words | None:
         ],
         "box",
     )
+
+
+def alert_box(context: PageContext) -> Words | None:
+    """For the head of the page: what the run noted that somebody should hear of. None where there is nothing.
+
+    Alerts speak of the whole business, so an edition of one team has none.
+    """
+    if context.edition.kind == "team":
+        return None
+    rows = context.marts.published.rows(
+        ALERTS,
+        "as_of = (select max(as_of) from _publish)",
+        order="not is_new, case severity when 'critical' then 1 when 'warning' then 2 else 3 end, "
+        "first_seen_on desc, sentence",
+    )
+    if not rows:
+        return None
+    new = sum(bool(row["is_new"]) for row in rows)
+    sentences = [
+        Sentence(
+            "new" if row["is_new"] else f"since {long_date(row['first_seen_on'])}",
+            row["sentence"],
+            (f"{ALERTS}.kind",),
+        )
+        for row in rows[:MOST_ALERTS]
+    ]
+    left_out = len(rows) - len(sentences)
+    if left_out:
+        sentences.append(Sentence("", f"And {left_out} more in the table {ALERTS}."))
+    head = Sentence("Alerts", f"{of_things(len(rows), 'alert')}, {new or 'none'} of them new.")
+    return Words([head, *sentences], "box")
 
 
 def definition_section(

@@ -49,7 +49,7 @@ def write_published(path: Path, rows: Rows) -> Path:
             [AS_OF, datetime(2026, 5, 16, 2, 0)],
         )
         for name, columns in columns_of_tables().items():
-            if not name.startswith(("mart_", "forecast_", "fct_pipeline_movements", "dim_")):
+            if not name.startswith(("mart_", "forecast_", "fct_pipeline_movements", "dim_", "alerts")):
                 continue
             types = ", ".join(f'"{c}" {_TYPES.get(t, t)}' for c, t in columns.items())
             connection.execute(f'create table "{name}" ({types})')

@@ -2,6 +2,7 @@
 
 import html
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,38 @@ def test_only_the_first_choice_is_shown_at_first(full: str) -> None:
 def test_the_hostile_rows_are_in_the_file_at_all() -> None:
     names = [row["deal_name"] for row in business()["mart_deal_health"]]
     assert HOSTILE in names and FORMULA in names and TOTAL["segment"] == "all"
+
+
+def test_alerts_stand_in_the_head_the_new_and_the_grave_ones_first(tmp_path: Path) -> None:
+    day = date(2026, 5, 15)
+    rows = business() | {
+        "alerts": [
+            _alert(day, "a", "warning", "South is behind.", date(2026, 5, 12), False),
+            _alert(day, "b", "info", "Offer <b>slows</b>.", day, True),
+            _alert(day, "c", "critical", "The night failed.", day, True),
+            _alert(date(2026, 5, 14), "d", "critical", "Yesterday's.", date(2026, 5, 14), True),
+        ]
+    }
+    file = write_published(tmp_path / "marts.duckdb", rows)
+    pages = write(tmp_path, file, "full", "team", "board")
+    for name in ("report.html", "report-board.html"):
+        head = " ".join(re.sub(r"<[^>]+>", " ", pages[name].split('<section id="s1"')[0]).split())
+        told = ["3 alerts, 2 of them new.", "The night failed.", "Offer &lt;b&gt;slows&lt;/b&gt;."]
+        places = [head.index(text) for text in [*told, "since 12 May 2026", "South is behind."]]
+        assert places == sorted(places)
+        assert "Yesterday" not in head
+    assert all("The night failed." not in page for name, page in pages.items() if "team" in name)
+
+
+def _alert(day: date, key: str, severity: str, sentence: str, since: date, is_new: bool) -> dict[str, object]:
+    return {
+        "as_of": day,
+        "alert_id": key,
+        "kind": "run_failed",
+        "severity": severity,
+        "subject": key,
+        "sentence": sentence,
+        "first_seen_on": since,
+        "is_new": is_new,
+        "run_id": "r",
+    }

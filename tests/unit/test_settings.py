@@ -316,7 +316,7 @@ def test_a_list_price_stands_in_for_no_other_measure(tmp_path: Path) -> None:
 def test_the_challenger_is_off_unless_it_is_switched_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagster_project.settings.find_spec", lambda name: object())
+    monkeypatch.setattr("dagster_project.output_settings.find_spec", lambda name: object())
     assert load(tmp_path, GOOD).forecast.challenger is False
     assert load(tmp_path, GOOD + "forecast: {challenger: on}\n").forecast.challenger is True
 
@@ -324,7 +324,7 @@ def test_the_challenger_is_off_unless_it_is_switched_on(
 def test_a_challenger_without_its_package_says_what_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagster_project.settings.find_spec", lambda name: None)
+    monkeypatch.setattr("dagster_project.output_settings.find_spec", lambda name: None)
     assert load(tmp_path, GOOD + "forecast: {challenger: off}\n").forecast.challenger is False
     ((line, words),) = problems(tmp_path, GOOD + "forecast: {challenger: on}\n")
     assert line == len(GOOD.splitlines()) + 1
