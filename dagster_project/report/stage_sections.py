@@ -211,7 +211,7 @@ def _ranks(rows: list[Row], currency: str) -> Table:
             Column("at_stake_amount", f"Amount ({currency})", "amount", f"{BOTTLENECKS}.at_stake_amount"),
             Column(
                 "share_of_pipeline_amount",
-                "Share of the pipeline's",
+                "Share of the pipeline",
                 "share",
                 f"{BOTTLENECKS}.share_of_pipeline_amount",
             ),
