@@ -210,7 +210,8 @@ def command_alert_test(options: argparse.Namespace) -> int:
     with quiet_logs():
         delivery = send_test(settings)
     if not delivery.arrived:
-        raise CommandFailed(f"failed after {delivery.attempts} attempts: {delivery.reason}")
+        attempts = "1 attempt" if delivery.attempts == 1 else f"{delivery.attempts} attempts"
+        raise CommandFailed(f"failed after {attempts}: {delivery.reason}")
     write_line("the webhook took the message")
     return 0
 

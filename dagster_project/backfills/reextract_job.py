@@ -29,9 +29,10 @@ JOB = "reextract"
 _DESCRIPTION = """Asks the CRMs for the changes of past days once more, and lands the answers beside the rest.
 
 Batches are added and none is replaced: what was known when stays, and new rows count as learned today. Where
-the nightly reading goes on does not move. A day is a day of changes: records that have changed since are in
-later days, so choose the range up to yesterday to get all of them. Files need no such job: one that arrives
-or changes is read by itself. With `plan_only` (on at first) nothing is asked for. The nightly job follows.
+the nightly reading goes on never moves back. A day is a day of changes: records that have changed since are
+in later days, so choose the range up to yesterday to get all of them. Files need no such job: one that
+arrives or changes is read by itself. With `plan_only` (on at first) nothing is asked for. The nightly job
+follows.
 Refused: days that are not over or lie before the history, a landing with gaps, another run that is writing.
 """
 

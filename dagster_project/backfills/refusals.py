@@ -1,15 +1,16 @@
 """What a backfill may not do: days that are not there, a landing with gaps, definitions nobody agreed to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
 from dagster_project.definition_changes import changed_settings
-from dagster_project.extract.landing import Landing
+from dagster_project.extract.landing import Landing, Stamp
 from dagster_project.publish.versions import current_file
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 
 _LEDGER_INSTANTS = "ledger.int_known_on"
+_STAGED_DEALS = "staging.stg_deals"
 _SHOWN = 5
 
 
@@ -63,8 +64,11 @@ def refuse_gaps_in_landing(settings: Settings, warehouse: Warehouse) -> None:
     if not warehouse.has_table(_LEDGER_INSTANTS):
         return
     known = warehouse.query(f"select first_extracted_at from {_LEDGER_INSTANTS} order by 1")
-    landed = {batch.manifest.stamp.extracted_at.replace(tzinfo=None) for batch in batches}
-    gone = [at for at in (row.to_pydatetime() for row in known["first_extracted_at"]) if at not in landed]
+    stamps = [batch.manifest.stamp for batch in batches]
+    landed = {stamp.extracted_at.replace(tzinfo=None) for stamp in stamps}
+    lost = {at for at in (row.to_pydatetime() for row in known["first_extracted_at"]) if at not in landed}
+    # All entities of one file extraction share an instant, so the deals are looked for by themselves.
+    gone = sorted(lost | _lost_deals(warehouse, stamps))
     if gone:
         raise BackfillRefused(
             f"{len(gone)} of {len(known)} extractions that the ledger was built from are no longer in the "
@@ -104,6 +108,18 @@ def settings_of(warehouse: Warehouse, definition_version: str) -> str | None:
         {"version": definition_version},
     )
     return None if rows.empty else str(rows.loc[0, "settings_json"])
+
+
+def _lost_deals(warehouse: Warehouse, stamps: Sequence[Stamp]) -> set[datetime]:
+    """Instants at which a source delivered deals that are in staging, and no more in the landing."""
+    if not warehouse.has_table(_STAGED_DEALS):
+        return set()
+    landed = {
+        (stamp.source, stamp.extracted_at.replace(tzinfo=None)) for stamp in stamps if stamp.entity == "deals"
+    }
+    staged = warehouse.query(f"select distinct source_relation, first_extracted_at from {_STAGED_DEALS}")
+    known = {(row.source_relation, row.first_extracted_at.to_pydatetime()) for row in staged.itertuples()}
+    return {at for _, at in known - landed}
 
 
 def _day(text: str, name: str) -> date | None:

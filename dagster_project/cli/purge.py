@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dagster_project import run_lock
+from dagster_project.alerts.alert_table import TABLE as ALERTS_TABLE
 from dagster_project.cli import purge_stores
 from dagster_project.extract.inflight import InUse
 from dagster_project.extract.landing import Landing
@@ -122,7 +123,7 @@ def purge(settings: Settings, target: Target, found: Found, tell: Tell) -> None:
         if is_built(settings):
             rebuild(settings, run_id)
             tell("warehouse: built whole")
-            extra = (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES)
+            extra = (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES, ALERTS_TABLE)
             publish_settings(settings, run_id, extra)
         left = remove_older_versions(paths.published_dir, everything=not is_built(settings))
         tell(f"published: {left}")

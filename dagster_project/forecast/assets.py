@@ -13,7 +13,12 @@ from dagster_project.forecast.evidence import LedgerContext, read_context, read_
 from dagster_project.forecast.forecaster import Forecasts, make_forecasts
 from dagster_project.forecast.hazard_queries import EVIDENCE_MODELS
 from dagster_project.forecast.report_tables import accuracy_markdown, forecast_markdown
-from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
+from dagster_project.forecast.table_specs import (
+    holding_the_warehouse,
+    naming_left_out,
+    requested_days,
+    table_spec,
+)
 from dagster_project.forecast.tables import (
     ACCURACY,
     BACKTEST,
@@ -124,7 +129,7 @@ def build_forecast_assets(
             )
         for line in (*plan_in_words(plan), *forecasts.notes):
             context.log.info(line)
-        yield from describe(plan, forecasts, broken)
+        yield from naming_left_out(context, plan.beyond_data, describe(plan, forecasts, broken))
 
     return [forecast]
 
@@ -167,6 +172,12 @@ def forecast_days(
 def last_finished_day(context: LedgerContext) -> date:
     """The newest day that a forecast may be made for: an intraday ledger's own day is not over."""
     return date.fromordinal(context.as_of.toordinal() - (context.run_kind == "intraday"))
+
+
+def beyond_data(warehouse: Warehouse, days: Sequence[date]) -> list[date]:
+    """Those of `days` that no forecast is made for, because the data end before them."""
+    last = last_finished_day(read_context(warehouse))
+    return sorted(day for day in days if day > last)
 
 
 def plan_in_words(plan: Plan) -> list[str]:

@@ -10,13 +10,18 @@ import pandas as pd
 from dagster_project.charts.chart_images import NO_CHART, chart_markdown
 from dagster_project.charts.forecast_change_chart import waterfall_chart, waterfall_steps
 from dagster_project.charts.forecast_charts import calibration_chart
-from dagster_project.forecast.assets import LEDGER_KEYS, MEMORY_SHARE
+from dagster_project.forecast.assets import LEDGER_KEYS, MEMORY_SHARE, beyond_data
 from dagster_project.forecast.calibration import ALL_HORIZONS
 from dagster_project.forecast.compared_pairs import Pair
 from dagster_project.forecast.review_queries import deal_names, newest_changes
 from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, LIVE_ACCURACY
 from dagster_project.forecast.reviewer import Review, review_forecasts
-from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
+from dagster_project.forecast.table_specs import (
+    holding_the_warehouse,
+    naming_left_out,
+    requested_days,
+    table_spec,
+)
 from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
@@ -74,7 +79,8 @@ def build_review_assets(
         warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         with holding_the_warehouse(context, settings, "review of forecasts"):
             review = review_forecasts(warehouse, days)
-        yield from describe(warehouse, review, days)
+            beyond = beyond_data(warehouse, days)
+        yield from naming_left_out(context, beyond, describe(warehouse, review, days))
 
     return [forecast_review]
 

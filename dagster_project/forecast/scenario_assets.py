@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from dagster_project.forecast.assets import MEMORY_SHARE
+from dagster_project.forecast.assets import MEMORY_SHARE, beyond_data
 from dagster_project.forecast.evidence import read_context
 from dagster_project.forecast.scenario_changes import CHANGES
 from dagster_project.forecast.scenario_tables import (
@@ -21,7 +21,12 @@ from dagster_project.forecast.scenario_tables import (
 )
 from dagster_project.forecast.scenarios import WhatIf, ask_scenarios
 from dagster_project.forecast.submissions import SUBMITTED, accuracy_of_persons, submission_rows
-from dagster_project.forecast.table_specs import holding_the_warehouse, requested_days, table_spec
+from dagster_project.forecast.table_specs import (
+    holding_the_warehouse,
+    naming_left_out,
+    requested_days,
+    table_spec,
+)
 from dagster_project.forecast.tables import BOOKINGS
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
@@ -77,7 +82,8 @@ def build_scenario_assets(
         warehouse = Warehouse(settings.paths.warehouse, settings.memory_share(MEMORY_SHARE), settings.threads)
         with holding_the_warehouse(context, settings, "scenarios and submissions"):
             planning = plan(warehouse, days)
-        yield from describe(planning)
+            beyond = beyond_data(warehouse, days)
+        yield from naming_left_out(context, beyond, describe(planning))
 
     return [forecast_planning]
 

@@ -1,6 +1,6 @@
 """What Dagster is told of each of the forecast's tables, and how its steps hold the warehouse."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 
@@ -37,6 +37,23 @@ def table_spec(
 def requested_days(context: dg.AssetExecutionContext) -> list[date]:
     """The as-of days of the run's partitions, in their order."""
     return [date.fromisoformat(key) for key in context.partition_keys]
+
+
+def naming_left_out(
+    context: dg.AssetExecutionContext, beyond_data: Sequence[date], results: Iterable[dg.MaterializeResult]
+) -> Iterator[dg.MaterializeResult]:
+    """The results; where days after the data were asked for, the log and each table say which.
+
+    Dagster marks all days of the run as materialized, those too.
+    """
+    if not beyond_data:
+        yield from results
+        return
+    days = f"{len(beyond_data)} days after the end of the data, {beyond_data[0]} to {beyond_data[-1]}"
+    context.log.warning(f"nothing was made for {days}")
+    for result in results:
+        told = {"left out": dg.MetadataValue.text(f"{days}: nothing was made for them")}
+        yield result._replace(metadata={**(result.metadata or {}), **told})
 
 
 @contextmanager

@@ -4,9 +4,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import pandas as pd
 import pytest
 
+from dagster_project.backfills.full_refresh import difference_markdown, differences
 from dagster_project.backfills.reextract_job import refuse_loss
 from dagster_project.backfills.refusals import (
     BackfillRefused,
@@ -87,6 +89,45 @@ def test_a_landing_that_lacks_what_the_ledger_was_built_from_is_refused(tmp_path
     warehouse.append("ledger.int_known_on", known, {"first_extracted_at": "timestamp"})
     with pytest.raises(BackfillRefused, match=r"1 of 2 extractions .*2026-03-02 04:00:00 UTC"):
         refuse_gaps_in_landing(settings, warehouse)
+
+
+def test_deals_that_are_gone_are_missed_though_their_extraction_left_other_entities(tmp_path: Path) -> None:
+    settings, warehouse = folder(tmp_path), Warehouse(tmp_path / "warehouse.duckdb")
+    at = datetime(2026, 3, 1, 4, tzinfo=UTC)
+    landing = Landing(settings.paths.landing)
+    landing.write_rows(Stamp("hq", "stage_history", "b1", at, True), [], fingerprint="x")
+    landing.write_rows(Stamp("other", "deals", "b1", at, True), [], fingerprint="x")
+    instant = {"first_extracted_at": at.replace(tzinfo=None)}
+    warehouse.append("ledger.int_known_on", pd.DataFrame([instant]), {"first_extracted_at": "timestamp"})
+    columns = {"source_relation": "string", "first_extracted_at": "timestamp"}
+    for source in ("other", "hq"):
+        staged = pd.DataFrame([{"source_relation": source, **instant}])
+        warehouse.append("staging.stg_deals", staged, columns)
+        if source == "other":
+            refuse_gaps_in_landing(settings, warehouse)
+    with pytest.raises(BackfillRefused, match=r"2026-03-01 04:00:00 UTC.*Restore them"):
+        refuse_gaps_in_landing(settings, warehouse)
+    landing.write_rows(Stamp("hq", "deals", "b1", at, True), [], fingerprint="x")
+    refuse_gaps_in_landing(settings, warehouse)
+
+
+def table(path: Path, rows: str) -> None:
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            f"create table deals as select * from (values {rows}) as t(deal_id, amount, run_id)"
+        )
+
+
+def test_the_difference_of_two_versions_is_in_their_rows_and_not_in_the_ids_of_runs(tmp_path: Path) -> None:
+    first, same, other = (tmp_path / f"{name}.duckdb" for name in ("first", "same", "other"))
+    table(first, "('1', 10, 'r1'), ('2', 20, 'r1')")
+    table(same, "('2', 20, 'r2'), ('1', 10, 'r2')")
+    table(other, "('1', 10, 'r3'), ('2', 21, 'r3')")
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("create table quotas as select 1 as amount")
+    assert differences(first, same) == [("deals", 2, 2, False)]
+    assert differences(first, other) == [("deals", 2, 2, True), ("quotas", None, 1, True)]
+    assert "| quotas | no table | 1 |" in difference_markdown(differences(first, other))
 
 
 def test_a_missing_warehouse_is_not_made_anew_where_one_was_published_from(tmp_path: Path) -> None:

@@ -11,13 +11,22 @@ from dagster._core.execution.backfill import BulkActionStatus
 
 from dagster_project import automation
 from dagster_project.alerts.standing_alerts import failure_reason
+from dagster_project.backfills.full_refresh import DIFFERENCE_CHECK
 from dagster_project.forecast.review_tables import REVIEW_TABLES
 from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
+from dagster_project.publish.versions import current_file
 from dagster_project.settings import Settings
 from dagster_project.warehouse import Warehouse
 from tests.long_tests import LONG
 from tests.pipeline.dagster_ui import ASSET_NODES, DagsterUi, dagster_ui
-from tests.pipeline.nightly_bench import AS_OF, Business, simulated_business
+from tests.pipeline.nightly_bench import (
+    AS_OF,
+    Business,
+    differing_rows,
+    published_tables,
+    settle,
+    simulated_business,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -160,14 +169,56 @@ def test_a_full_refresh_shows_its_plan_and_refuses_a_landing_with_gaps(copy: Bus
     assert "| forecasts, live and backfill | stay |" in plans[0]
     assert settings.paths.warehouse.read_bytes() == before
 
-    for folder in (settings.paths.landing / "files" / "crm_export").glob("*/*/"):
-        shutil.rmtree(folder)
+    # The history of the same extraction stays: only the guard of full_refresh sees that the deals are gone.
+    (deals,) = (settings.paths.landing / "files" / "crm_export" / "deals").iterdir()
+    shutil.rmtree(deals)
     config["ops"]["run_context"]["config"]["plan_only"] = False
     run = ui.launch("full_refresh", config)
     assert run.status == dg.DagsterRunStatus.FAILURE
-    assert "are no longer in the landing" in failure_of(ui, run) or "no source has" in failure_of(ui, run)
+    assert "1 of 1 extractions that the ledger was built from are no longer in the" in failure_of(ui, run)
     rows = Warehouse(settings.paths.warehouse).query("select count(*) as runs from ops.run_context")
     assert rows.loc[0, "runs"] == 1
+
+
+@LONG
+def test_a_full_refresh_beyond_its_plan_publishes_the_same_and_keeps_what_was_known_when(
+    business: Business, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(business.data, tmp_path / "data", symlinks=True)
+    shutil.copytree(business.export, tmp_path / "export")
+    text = business.config.read_text(encoding="utf-8").replace(str(business.export), str(tmp_path / "export"))
+    (tmp_path / "pipeline.yaml").write_text(text, encoding="utf-8")
+    apart = Business(tmp_path / "export", tmp_path / "pipeline.yaml", tmp_path / "data")
+    deals = (apart.export / "deals.csv").read_text(encoding="utf-8").splitlines()
+    (apart.export / "deals.csv").write_text("\n".join(deals[:-1]), encoding="utf-8")
+    settle(apart.export)
+    apart.nightly()  # a second delivery, so that one extraction was learned after a night
+
+    settings = apart.settings()
+    known = "select * from ledger.int_known_on order by 1"
+    before, learned = (
+        current_file(settings.paths.published_dir),
+        Warehouse(settings.paths.warehouse).query(known),
+    )
+    made = forecasts(settings)
+    assert len(learned) == 2 and learned["known_on"].notna().sum() == 1 and before is not None
+    with dagster_ui(settings, monkeypatch) as ui:
+        config, _ = ui.launchpad("full_refresh")
+        config["ops"]["run_context"]["config"]["plan_only"] = False
+        run = ui.launch("full_refresh", config)
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+        kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+        events = [log.dagster_event for log in ui.instance.all_logs(run.run_id, of_type=kinds)]
+        checks = [event.asset_check_evaluation_data for event in events if event is not None]
+    (told,) = [check.description for check in checks if check.check_name == DIFFERENCE_CHECK]
+    after = current_file(settings.paths.published_dir)
+    assert after is not None and after != before
+    assert told == f"0 of {len(published_tables(after))} tables hold other rows than before"
+    assert differing_rows(before, after) == {}
+    warehouse = Warehouse(settings.paths.warehouse)
+    assert warehouse.query(known).equals(learned) and forecasts(settings) == made
+    runs = warehouse.query("select run_kind from ops.run_context order by run_order")
+    assert list(runs["run_kind"]) == ["nightly", "nightly", "manual"]
 
 
 def forecasts(settings: Settings) -> dict[tuple[str, date], list[float]]:

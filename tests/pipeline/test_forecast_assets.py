@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from logging import WARNING
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,10 @@ import pytest
 
 from dagster_project import run_lock
 from dagster_project.forecast.assets import COHERENCE_CHECK, build_forecast_assets
+from dagster_project.forecast.review_assets import build_review_assets
+from dagster_project.forecast.review_tables import REVIEW_TABLES
+from dagster_project.forecast.scenario_assets import build_scenario_assets
+from dagster_project.forecast.scenario_tables import SCENARIO_TABLES
 from dagster_project.forecast.tables import TABLES
 from dagster_project.warehouse import Warehouse
 from tests.pipeline.forecast_bench import (
@@ -107,6 +112,29 @@ def test_a_range_past_the_data_forecasts_what_it_can_and_says_what_it_left_out(
     assert days_of(settings, "backfill") == [END]
     materialization = result.asset_materializations_for_node("forecast")[-1]
     assert "left out 3 days after the end of the data" in str(materialization.metadata["days"].value)
+
+
+def test_every_table_and_the_log_name_the_days_after_the_data(
+    settings: SimpleNamespace, instance: dg.DagsterInstance
+) -> None:
+    assets = [
+        asset
+        for build in (build_forecast_assets, build_review_assets, build_scenario_assets)
+        for asset in build(settings, PARTITIONS, [EXTRACT_KEY])
+    ]
+    result = run_days(assets, instance, END, END + timedelta(days=3))
+    assert result.success
+    told = {
+        event.asset_key.path[-1]: str(event.materialization.metadata["left out"].value)
+        for event in result.all_events
+        if event.event_type_value == "ASSET_MATERIALIZATION"
+    }
+    assert set(told) == {table.name for table in (*TABLES, *REVIEW_TABLES, *SCENARIO_TABLES)}
+    assert set(told.values()) == {
+        "3 days after the end of the data, 2025-07-01 to 2025-07-03: nothing was made for them"
+    }
+    warned = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.level == WARNING]
+    assert len([text for text in warned if "2025-07-01 to 2025-07-03" in text]) == 3
 
 
 def test_a_backfill_waits_for_nobody_and_names_who_writes(

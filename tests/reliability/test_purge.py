@@ -8,9 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from dagster_project.backfills.refusals import refuse_gaps_in_landing
 from dagster_project.cli import purge_stores
 from dagster_project.cli.purge import PurgeRefused, plan, target_of
 from dagster_project.extract import landing_purge
@@ -18,6 +20,7 @@ from dagster_project.extract.landing import LandingError, verify
 from dagster_project.extract.landing_purge import find, purge_batches
 from dagster_project.extract.manifest import PART, read_manifest
 from dagster_project.extract.purged import PurgeList, RecordName, names_of, own_texts
+from dagster_project.warehouse import Warehouse
 from tests.extract.small_business import NOW, STAGES, Business
 
 CANARY = "Canary van der Vogel"
@@ -86,6 +89,20 @@ def test_the_list_of_purged_records_holds_a_keyed_hash_and_no_id(business: Busin
     assert (business.landing.root / "_purge.key").stat().st_mode & 0o077 == 0
     purged = PurgeList.read(business.landing.root)
     assert purged.has(RECORD) and not purged.has(RecordName("export", "deal", "78"))
+
+
+def test_a_purge_leaves_no_gap_for_which_a_backfill_would_be_refused(
+    business: Business, tmp_path: Path
+) -> None:
+    # The purged record is all that its batch of lines holds.
+    parts = [batch.folder / PART for batch in business.landing.batches()]
+    known = pd.concat([pq.read_table(part, columns=["extracted_at"]).to_pandas() for part in parts])
+    known = known.drop_duplicates().rename(columns={"extracted_at": "first_extracted_at"})
+    warehouse = Warehouse(tmp_path / "known.duckdb")
+    warehouse.append("ledger.int_known_on", known, {"first_extracted_at": "timestamp"})
+    purge(business)
+    # Neither before the ledger is built again, which the purge does itself, nor after.
+    refuse_gaps_in_landing(business.settings(), warehouse)
 
 
 @pytest.mark.parametrize("death", range(1, 9))

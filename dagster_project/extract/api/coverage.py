@@ -45,7 +45,8 @@ class Span:
 class Coverage:
     """What the landing has of one entity. `until`: every change before it; None before the first load.
 
-    `read_whole_until`: of the last reading of all records; `properties`: what every reading since asked for.
+    `read_whole_until`: the furthest end of a reading of all records; `properties`: what every reading asked for
+    since all were read last.
     """
 
     batches: tuple[Batch, ...]
@@ -89,7 +90,8 @@ def coverage_of(batches: Sequence[Batch]) -> Coverage:
         follows_through=max(reading.follows_through or "" for _, reading in windows),
         left=_left(newest.folder) if last.left else (),
         swept_at=max([windows[0][1].window_to, *sweeps]),
-        read_whole_until=since[0].window_to if since else None,
+        # A list that is read whole for past days once more ends where those do.
+        read_whole_until=max((asked[place].window_to for place in whole), default=None),
         properties=_common([reading.properties for reading in since]),
         api_version=last.api_version,
     )
