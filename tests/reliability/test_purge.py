@@ -94,13 +94,20 @@ def test_the_list_of_purged_records_holds_a_keyed_hash_and_no_id(business: Busin
 def test_a_purge_leaves_no_gap_for_which_a_backfill_would_be_refused(
     business: Business, tmp_path: Path
 ) -> None:
-    # The purged record is all that its batch of lines holds.
-    parts = [batch.folder / PART for batch in business.landing.batches()]
+    # A later delivery of which nothing is left after the purge.
+    business.write("deals_3.csv", f"ID,Name,Stage,Amount\n77,{CANARY} again,Offer,11\n")
+    business.extract(now=NOW + timedelta(days=1))
+    parts = [batch.folder / PART for batch in business.landing.batches("export", "deals")]
     known = pd.concat([pq.read_table(part, columns=["extracted_at"]).to_pandas() for part in parts])
     known = known.drop_duplicates().rename(columns={"extracted_at": "first_extracted_at"})
+    known["source_relation"] = "export"
     warehouse = Warehouse(tmp_path / "known.duckdb")
-    warehouse.append("ledger.int_known_on", known, {"first_extracted_at": "timestamp"})
+    columns = {"first_extracted_at": "timestamp", "source_relation": "string"}
+    for table in ("ledger.int_known_on", "staging.stg_deals"):
+        warehouse.append(table, known, columns)
+    assert len(known) == 2
     purge(business)
+    assert business.landing.batches("export", "deals")[-1].manifest.rows == 0
     # Neither before the ledger is built again, which the purge does itself, nor after.
     refuse_gaps_in_landing(business.settings(), warehouse)
 

@@ -45,8 +45,8 @@ class Span:
 class Coverage:
     """What the landing has of one entity. `until`: every change before it; None before the first load.
 
-    `read_whole_until`: the furthest end of a reading of all records; `properties`: what every reading asked for
-    since all were read last.
+    `read_whole_until`: the furthest end of a reading of all records; `properties`: what every reading asked
+    for since all were read last.
     """
 
     batches: tuple[Batch, ...]
