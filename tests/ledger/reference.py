@@ -45,6 +45,7 @@ class Version:
     values: dict[str, Any]
     removed: str | None
     known_on: date
+    values_known_on: date
     row: Row
 
 
@@ -91,6 +92,7 @@ class Reference(TimeLines):
         place: tuple[str, str, str] | None = None  # pipeline, stage, outcome of the stage when it was entered
         status = removed = None
         replayed: list[Version] = []
+        told_before: list[date] = []  # days on which what came before the first stage was known
         for row in line:
             carried |= {name: value for name, value in row.values.items() if value is not None}
             status = row.status or status
@@ -101,7 +103,12 @@ class Reference(TimeLines):
             if place is not None:
                 state = _effective(place, status)
                 known_on = row.known_on or self.business_date(row.placed_at)
-                replayed.append(Version(deal, row.placed_at, state, dict(carried), removed, known_on, row))
+                newest = known_on if replayed else max([known_on, *told_before])
+                replayed.append(
+                    Version(deal, row.placed_at, state, dict(carried), removed, known_on, newest, row)
+                )
+            elif row.known_on is not None:
+                told_before.append(row.known_on)
         versions: list[Version] = []
         for index, version in enumerate(replayed):
             stays_closed = all(later.state.status in CLOSED for later in replayed[index:])

@@ -48,7 +48,7 @@ def versions_by_reference(book: Book) -> list[tuple]:
             *version.state,
             *version.values.values(),
             version.removed,
-            version.known_on,
+            version.values_known_on,
         )
         for deal in reference.deals
         for number, version in enumerate(reference.versions(deal), start=1)

@@ -200,7 +200,7 @@ def test_a_configuration_without_files_has_no_job_for_them(server: FakeServer, t
     jobs = build_jobs(configured, automation.build_partitions(configured, date(2026, 1, 1)))
     assert {job.name for job in jobs.all()} == {
         "nightly",
-        "forecast_backfill",
+        "full_refresh",
         "publish",
         "land_crm",
         "intraday",
