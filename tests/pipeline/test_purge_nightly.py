@@ -1,4 +1,4 @@
-"""A deal is purged from a business after its night, and is in no byte or value of the data folder any more."""
+"""A deal is purged from a business after its night: it is in no byte or value of the data folder any more."""
 
 import csv
 from collections.abc import Iterator
@@ -52,13 +52,13 @@ def traces(root: Path, wanted: tuple[str, ...] = TRACES) -> dict[str, set[str]]:
 
 
 def write_canaries(business: Business) -> str:
-    """Give an open deal the canary texts, and a second row that is refused; the deal's id."""
+    """Give an open deal the canary texts, and a second row that is refused for its amount; the deal's id."""
     file = business.export / "deals.csv"
     with file.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     deal = next(row for row in reversed(rows) if row["Status"] == "open" and row["Amount"])
     deal |= CANARIES
-    refused = {**deal, "Deal Name": REFUSED, "Amount": "no number"}
+    refused = {**deal, "Amount": REFUSED}
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
@@ -87,7 +87,7 @@ def open_pipeline(business: Business) -> tuple[int, Decimal]:
 def test_a_purged_deal_is_nowhere_and_no_night_brings_it_back(tmp_path: Path) -> None:
     business = simulated_business(tmp_path)
     text = business.config.read_text(encoding="utf-8")
-    asked = "\npublish: {parquet: true}\nreport: {pages: [full, team, board]}\n"
+    asked = "\npublish: {parquet: true}\nreport: {pages: [full, board]}\n"
     business.config.write_text(text + asked, encoding="utf-8")
     deal_id = write_canaries(business)
     business.nightly()
