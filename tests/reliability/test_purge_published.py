@@ -19,7 +19,13 @@ def folder(tmp_path: Path) -> Path:
     (folder / "parquet-4").mkdir(parents=True)
     (folder / "parquet-5.building").mkdir()
     (folder / "parquet").symlink_to("parquet-4")
-    for name in ("report.html", "report-team-dach.html", "report-board.html", "marts-3.duckdb", "marts-4.duckdb"):
+    for name in (
+        "report.html",
+        "report-team-a.html",
+        "report-board.html",
+        "marts-3.duckdb",
+        "marts-4.duckdb",
+    ):
         (folder / name).write_text("a name")
     (folder / "marts.duckdb").symlink_to("marts-4.duckdb")
     return folder
