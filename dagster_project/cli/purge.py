@@ -12,19 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from dagster_project import run_lock
-from dagster_project.alerts.alert_table import TABLE as ALERTS_TABLE
-from dagster_project.cli import purge_stores
+from dagster_project.cli import purge_published, purge_stores
 from dagster_project.extract.inflight import InUse
 from dagster_project.extract.landing import Landing
 from dagster_project.extract.landing_purge import Found, drop_unfinished, find, purge_batches
 from dagster_project.extract.purged import KINDS, PurgeList, RecordName
-from dagster_project.forecast.review_tables import REVIEW_NAMES
-from dagster_project.forecast.scenario_tables import SCENARIO_NAMES
-from dagster_project.forecast.tables import PUBLISHED_NAMES
-from dagster_project.publish.assets import publish_settings
 from dagster_project.publish.versions import Versions
 from dagster_project.settings import Settings
 from dagster_project.transform import build_record
@@ -93,17 +87,21 @@ def plan(settings: Settings, target: Target) -> tuple[list[str], Found]:
         f"texts that only this record has, in logs and Dagster's history: {len(found.texts)}",
         "warehouse: written anew without it, stored forecasts included, and built whole",
         f"published: a new version; the {older} that there are go" if older else "published: nothing yet",
-        "dbt's artifacts, the documentation and the report: removed until they are made next",
+        "report, Parquet and PostgreSQL, where the settings ask for them: written anew; else removed",
+        "dbt's artifacts and the documentation: removed until they are made next",
     ], found
 
 
 def purge(settings: Settings, target: Target, found: Found, tell: Tell) -> None:
-    """Take the record out of everything. Errors: PurgeRefused, RunLocked, DbtError, PublishRefused."""
+    """Take the record out of everything.
+
+    Errors: PurgeRefused, RunLocked, DbtError, PublishRefused, PublishFailed, ReportNotWritten.
+    """
     run_id = f"purge-{uuid.uuid4().hex[:12]}"
     paths, name = settings.paths, target.name
     with run_lock.hold(paths.run_lock, run_id, "purging a record"):
         purged = PurgeList.read(paths.landing)
-        purged.begin(name)
+        purged.begin(name, found.rows)
         redact = purge_stores.redactor(name, found.texts)
         try:
             drop_unfinished(paths.landing, target.source_type, name.source)
@@ -123,10 +121,9 @@ def purge(settings: Settings, target: Target, found: Found, tell: Tell) -> None:
         if is_built(settings):
             rebuild(settings, run_id)
             tell("warehouse: built whole")
-            extra = (*PUBLISHED_NAMES, *REVIEW_NAMES, *SCENARIO_NAMES, ALERTS_TABLE)
-            publish_settings(settings, run_id, extra)
-        left = remove_older_versions(paths.published_dir, everything=not is_built(settings))
-        tell(f"published: {left}")
+            tell(f"published: {purge_published.publish_anew(settings, run_id)}")
+        else:
+            tell(f"published: {purge_published.remove_published(paths.published_dir)}")
         purged.finish(name, taken)
 
 
@@ -160,16 +157,3 @@ def rebuild(settings: Settings, run_id: str) -> None:
             logger.error("%s", message.text)
     invocation.raise_for_errors()
     build_record.close_build(warehouse, run_id, datetime.now(UTC), counts)
-
-
-def remove_older_versions(folder: Path, *, everything: bool) -> str:
-    """Remove the published versions that may hold the record; in words, what readers see now."""
-    if not folder.exists():
-        return "nothing yet"
-    versions = Versions(folder)
-    if everything:
-        for number in versions.complete():
-            versions.path(number).unlink(missing_ok=True)
-        return "the versions that there were have been removed; the next run publishes"
-    removed = versions.prune(1)
-    return f"a new version; {len(removed)} older ones removed"

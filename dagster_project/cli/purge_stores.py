@@ -35,7 +35,7 @@ _ABOUT_DEAL = (
     "stage_before",
     "stage_after",
 )
-_DERIVED = ("dbt_target", "docs", "report")
+_DERIVED = ("dbt_target", "docs")
 
 
 class HistoryBusy(Exception):
@@ -97,7 +97,7 @@ def redact_history(home: Path, redact: Callable[[str], str]) -> int:
 
 
 def remove_derived(paths: Paths) -> None:
-    """Remove what the next build or command writes anew: dbt's artifacts, the documentation, the report."""
+    """Remove what the next build or command writes anew: dbt's artifacts, the documentation."""
     for name in _DERIVED:
         shutil.rmtree(paths.root / name, ignore_errors=True)
 

@@ -57,7 +57,15 @@ def find(batches: list[Batch], name: RecordName) -> Found:
                 if not belongs(batch.manifest.stamp, row, name):
                     yield row["payload"]
 
-    return Found(rows, own_texts(payloads, others()))
+    texts = own_texts(payloads, others())
+    for batch in batches:
+        stamp = batch.manifest.stamp
+        if stamp.entity == "rejects" and texts and _may_hold(batch, name):
+            rows["rejects"] += sum(
+                _holds(row["payload"], texts) and not belongs(stamp, row, name)
+                for row in _rows(batch.folder / PART)
+            )
+    return Found(+rows, texts)
 
 
 def purge_batches(batches: list[Batch], name: RecordName, texts: list[str]) -> Counter[str]:
@@ -66,7 +74,8 @@ def purge_batches(batches: list[Batch], name: RecordName, texts: list[str]) -> C
     A refused row is taken out, too, when it holds one of the record's texts: its key may be what was wrong.
     """
     taken: Counter[str] = Counter()
-    for batch in batches:
+    # Reports first: what a killed purge leaves is found by the record's rows, and only they know the texts.
+    for batch in sorted(batches, key=lambda one: one.manifest.stamp.entity not in _REPORTS):
         _end_staged(batch.folder)
         if not _may_hold(batch, name):
             continue

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,20 +106,26 @@ class PurgeList:
         """Whether the purge of a record was begun and did not come to its end."""
         return self.has(name) and self.records[self.hash_of(name)]["finished_at"] is None
 
-    def begin(self, name: RecordName) -> None:
-        """Note a record before the first of its rows goes; the key is made with the first one."""
+    def begin(self, name: RecordName, rows: Mapping[str, int]) -> None:
+        """Note a record, and the rows that go, before the first of them does; the key is made with the first.
+
+        Of a purge that is begun again the rows of its first attempt count: part of them may be gone.
+        """
         if not self.key:
             self.root.mkdir(parents=True, exist_ok=True)
             self.key = secrets.token_bytes(32)
             _write(self.root / KEY, self.key)
         asked = {"asked_at": _now(), "finished_at": None, "rows": {}}
-        self.records.setdefault(self.hash_of(name), asked)["finished_at"] = None
+        entry = self.records.setdefault(self.hash_of(name), asked)
+        entry["finished_at"] = None
+        entry["begun_rows"] = _most(entry.get("begun_rows", {}), rows)
         self._save()
 
     def finish(self, name: RecordName, rows: Mapping[str, int]) -> None:
-        """Note the end of a purge, and how many rows of each entity went."""
+        """Note the end of a purge, and how many rows of each entity went, those of killed attempts too."""
         entry = self.records[self.hash_of(name)]
-        entry["rows"] = {**entry["rows"], **{entity: n for entity, n in rows.items() if n}}
+        gone = _most(entry.pop("begun_rows", {}), rows)
+        entry["rows"] = dict(sorted((Counter(entry["rows"]) + Counter(gone)).items()))
         entry["finished_at"] = _now()
         self._save()
 
@@ -157,6 +164,11 @@ def own_texts(payloads: Sequence[str], others: Iterator[str]) -> list[str]:
             break
         own -= set(_leaves(json.loads(payload)))
     return sorted(own, key=lambda text: (-len(text), text))
+
+
+def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """The greater number of each entity."""
+    return {entity: max(one.get(entity, 0), other.get(entity, 0)) for entity in {*one, *other}}
 
 
 def _plain_id(record_id: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
@@ -51,9 +52,14 @@ def business(tmp_path: Path) -> Business:
 def purge(business: Business) -> None:
     batches = business.landing.batches()
     purged = PurgeList.read(business.landing.root)
-    purged.begin(RECORD)
-    texts = find(batches, RECORD).texts
-    purged.finish(RECORD, purge_batches(batches, RECORD, texts))
+    found = find(batches, RECORD)
+    purged.begin(RECORD, found.rows)
+    purged.finish(RECORD, purge_batches(batches, RECORD, found.texts))
+
+
+def noted_rows(business: Business) -> list[dict[str, int]]:
+    records = json.loads((business.landing.root / "_purged.json").read_text())["records"]
+    return [entry["rows"] for entry in records.values()]
 
 
 def everything(root: Path) -> str:
@@ -126,11 +132,12 @@ def test_a_purge_killed_at_any_rename_leaves_whole_batches_and_is_finished_by_th
         real(source, target)
 
     before = len(business.landing.batches())
-    batches, texts = business.landing.batches(), find(business.landing.batches(), RECORD).texts
+    batches, found = business.landing.batches(), find(business.landing.batches(), RECORD)
+    PurgeList.read(business.landing.root).begin(RECORD, found.rows)
     with monkeypatch.context() as patched:
         patched.setattr(landing_purge.os, "replace", dying)
         try:
-            purge_batches(batches, RECORD, texts)
+            purge_batches(batches, RECORD, found.texts)
         except KeyboardInterrupt:
             assert len(business.landing.batches()) == before
             assert not business.landing.set_aside_damaged()
@@ -140,6 +147,20 @@ def test_a_purge_killed_at_any_rename_leaves_whole_batches_and_is_finished_by_th
         verify(batch)
     assert not [path for path in business.landing.root.rglob("*purging*")]
     assert not [deal for deal in business.landed("deals") if deal["deal_id"] == "77"]
+    assert CANARY not in everything(business.landing.root)
+    # of the refused rows one is its own, one holds its name
+    assert noted_rows(business) == [{"deals": 1, "rejects": 2, "stage_history": 2}]
+
+
+def test_rows_that_a_restored_backup_brings_back_are_added_to_those_that_went_before(
+    business: Business, tmp_path: Path
+) -> None:
+    shutil.copytree(business.landing.root / "files", tmp_path / "backup")
+    purge(business)
+    shutil.rmtree(business.landing.root / "files")
+    shutil.copytree(tmp_path / "backup", business.landing.root / "files")
+    purge(business)
+    assert noted_rows(business) == [{"deals": 2, "rejects": 4, "stage_history": 4}]
 
 
 def test_a_batch_whose_file_fits_no_manifest_is_still_damaged(business: Business) -> None:
@@ -189,7 +210,7 @@ def test_a_record_that_is_written_wrongly_is_told_how(business: Business) -> Non
     with pytest.raises(PurgeRefused, match="holds no deal '99'"):
         plan(settings, target_of(settings, "export:deal:99"))
     lines, _ = plan(settings, target_of(settings, "export:deal:77"))
-    assert "1 of deals, 1 of rejects, 2 of stage_history" in lines[0]
+    assert "1 of deals, 2 of rejects, 2 of stage_history" in lines[0]
     purge(business)
     with pytest.raises(PurgeRefused, match="purged before"):
         plan(settings, target_of(settings, "export:deal:77"))
