@@ -316,3 +316,32 @@ def test_a_mark_of_thousands_is_asked_for_where_it_is_read_and_only_there(tmp_pa
         proposal_of(amounts)
     others = exports.write_csv(tmp_path / "b.csv", ["Deal ID", "Stage", "Employees", "Owner"], rows)
     assert headers(drafted(tmp_path, others)) == {"deal_id": "Deal ID", "stage": "Stage", "owner": "Owner"}
+
+
+def test_stages_of_any_language_that_no_deal_leaves_end_deals_by_probability_or_lost_reason(
+    tmp_path: Path,
+) -> None:
+    path = exports.hubspot_deals(tmp_path)
+    text = path.read_text().replace("Closed Won", "Vundet").replace("Closed Lost (", "Tabt (")
+    path.write_text(text.replace(",Closed Lost,", ",Tabt,"))
+    proposal = proposal_of(path)
+    found = {stage.name: (stage.outcome, stage.confidence) for stage in proposal.stages.stages}
+    # Without a probability the reasons of the lost alone tell the ends apart: the won one is to be looked at.
+    assert (found["Tabt"], found["Vundet"]) == (("lost", "high"), ("won", "low"))
+    assert {found[stage][0] for stage in exports.OPEN_STAGES} == {"open"}
+    chances = {"Vundet": "1", "Tabt": "0"}
+    head, *lines = path.read_text().splitlines()
+    rows = [f"{line},{chances.get(line.split(',')[2], '0.4')}" for line in lines]
+    path.write_text("\n".join([f"{head},Deal probability", *rows]))
+    assert stages(drafted(tmp_path, path))[-2:] == [("Vundet", "won"), ("Tabt", "lost")]
+
+
+def test_a_stage_of_parked_deals_beside_known_ends_stays_open(tmp_path: Path) -> None:
+    path = exports.hubspot_deals(tmp_path)
+    head, *lines = path.read_text().splitlines()
+    # Eight open deals were parked, and none has gone on since.
+    open_ones = [line for line in lines if line.split(",")[2] in exports.OPEN_STAGES][:8]
+    parked = [",".join([*line.split(",")[:2], "På hold", *line.split(",")[3:]]) for line in open_ones]
+    rows = [line + "," for line in lines if line not in open_ones] + [f"{p},2024-11-01 10:00" for p in parked]
+    path.write_text("\n".join([f'{head},"Date entered ""På hold (Sales Pipeline)"""', *rows]))
+    assert ("På hold", "open") in stages(drafted(tmp_path, path))

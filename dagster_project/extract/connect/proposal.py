@@ -130,6 +130,7 @@ def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | No
     pipeline, status = newest(deals.column("pipeline")), newest(deals.column("status"))
     created, ended = newest(deals.column("created_at")), newest(deals.column("closed_at"))
     amount, probability = newest(deals.column("amount")), newest(deals.column("probability"))
+    lost_reason = newest(deals.column("lost_reason"))
     return StageFacts(
         stage=replace(stage, values=stage.values.loc[rows].reset_index(drop=True)).values,
         pipeline=pipeline and pipeline.values,
@@ -138,6 +139,7 @@ def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | No
         status=status and status.values,
         probability=probability and probability.numbers,
         lived=(ended.days - created.days).dt.total_seconds() / 86_400 if created and ended else None,
+        has_lost_reason=lost_reason and lost_reason.values.notna(),
         log=log and log_frame(log),
         snapshots=snapshots,
     )

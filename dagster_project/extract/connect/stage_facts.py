@@ -18,6 +18,7 @@ class StageFacts:
 
     `dates`: dated columns of the deals. `log`: frame deal, at, stage (and from_stage) of a stage log.
     `snapshots`: the same of what earlier exports show. `lived`: days from the creation of a deal to its end.
+    `has_lost_reason`: whether a deal has one.
     """
 
     stage: pd.Series
@@ -27,6 +28,7 @@ class StageFacts:
     status: pd.Series | None = None
     probability: pd.Series | None = None
     lived: pd.Series | None = None
+    has_lost_reason: pd.Series | None = None
     log: pd.DataFrame | None = None
     snapshots: pd.DataFrame | None = None
 

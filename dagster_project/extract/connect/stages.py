@@ -26,6 +26,8 @@ from dagster_project.extract.connect.vocabulary import (
     words,
 )
 
+_FEWEST, _MOSTLY = 5, 0.5
+
 
 @dataclass(frozen=True)
 class StageProposal:
@@ -83,11 +85,13 @@ def read_stages(facts: StageFacts) -> StageReading:
     several = facts.pipeline is not None and facts.pipeline.nunique() > 1
     fills = fill_shares(facts)
     closing = closing_column(facts, fills)
-    closed = closed_stages(facts, fills, closing)
     pipelines = [] if facts.pipeline is None else list(facts.pipeline.dropna().unique())
     filled = {column.header: len(column.filled) for column in facts.dates}
     named = stage_columns(sorted(filled, key=lambda h: -filled[h]), all_stages(facts), pipelines)
     passed = [stage for stage in named if stage not in all_stages(facts)]
+    closed = closed_stages(facts, fills, closing) | (
+        ends_by_dates(facts, named) if closing is None else set()
+    )
     closed |= {stage for stage in passed if outcome_by_name(stage)}
     proposals: list[StageProposal] = []
     for pipeline in sorted(pipelines) if several else [None]:
@@ -180,6 +184,26 @@ def closed_stages(facts: StageFacts, fills: pd.DataFrame, closing: str | None) -
     return {name for name in all_stages(facts) if left.get(name, 0) <= NEARLY_NONE * entered.get(name, 0)}
 
 
+def ends_by_dates(facts: StageFacts, named: Mapping[str, Sequence[str]]) -> set[str]:
+    """Stages that no deal leaves, by the columns that date the entries, where nothing else may name them.
+
+    A stage beside ends that are known by their names, such as one of parked deals, needs a probability or a
+    lost reason too.
+    """
+    if facts.status is not None:
+        return set()
+    columns = {column.header: column.values for column in facts.dates}
+    found: set[str] = set()
+    for name, headers in named.items():
+        here = facts.stage == name
+        entered = pd.concat([columns[header].notna() for header in headers], axis=1).any(axis=1) | here
+        if here.sum() >= _FEWEST and (entered & ~here).sum() <= NEARLY_NONE * entered.sum():
+            found.add(name)
+    if not any(outcome_by_name(name) for name in all_stages(facts)):
+        return found
+    return {name for name in found if outcome_of(name, facts, found)[2] == "high"}
+
+
 def outcome_of(name: str, facts: StageFacts, closed: set[str]) -> tuple[str, str, Confidence]:
     """How a closed stage ends a deal: outcome, evidence, confidence."""
     rows = facts.stage == name
@@ -193,6 +217,13 @@ def outcome_of(name: str, facts: StageFacts, closed: set[str]) -> tuple[str, str
         mean = float(facts.probability[rows].mean())
         if mean in (0.0, 1.0, 100.0):
             return ("lost" if mean == 0 else "won"), f"its probability is {mean:g}", "high"
+    if facts.has_lost_reason is not None:
+        reasons = facts.has_lost_reason.groupby(facts.stage).mean()
+        share, most = float(reasons.get(name, 0.0)), max(float(reasons.get(end, 0.0)) for end in closed)
+        if share >= _MOSTLY:
+            return "lost", f"{share:.0%} of its deals have a lost reason", "high"
+        if most >= _MOSTLY and share <= NEARLY_NONE:
+            return "won", "it ends deals, and none of them has a lost reason: look", "low"
     if facts.amount is not None:
         positive = (facts.amount > 0).groupby(facts.stage).mean()
         shares = {stage: float(positive.get(stage, 0.0)) for stage in closed}
