@@ -12,6 +12,9 @@ from dagster_project.settings import REPOSITORY, Settings
 Row = Mapping[str, Any]
 WIDTH = 20
 GAPS_SHOWN = 5
+FEWEST_RANGES = 20
+NO_STAGE = "(open, stage not recorded)"
+"""What dim_stage calls the time in which a deal was open and nobody noted where."""
 MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
@@ -181,6 +184,8 @@ def held(row: Row) -> str:
         return " (not calibrated: too little history, so the range is widened)"
     if row["interval_coverage_realised"] is None:
         return ""
+    if row["interval_coverage_origins"] < FEWEST_RANGES:
+        return f" ({row['interval_coverage_origins']:,} past ranges are too few to say how often they hold)"
     return f" ({row['interval_coverage_realised']:.0%} of past ranges held)"
 
 
@@ -198,7 +203,8 @@ def slowest_stage(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
         "select stage, pipeline, median_days, p75_days, visits_completed, visits_open "
         "from mart_stage_durations where counted_per = 'visit' and period_type = 'all' "
         "and segment_type = 'total' and not sample_too_small and median_days is not null "
-        "order by median_days desc, stage limit 1",
+        "and stage <> ? order by median_days desc, stage limit 1",
+        NO_STAGE,
     )
     if not row:
         yield fact("Slowest stage", "too few dated visits to say")

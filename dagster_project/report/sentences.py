@@ -21,6 +21,9 @@ BUCKET_WORDS = {
     "transferred_out": "went to other owners",
 }
 REASONS_SHOWN = 3
+FEWEST_RANGES = 20
+NO_STAGE = "(open, stage not recorded)"
+"""What dim_stage calls the time in which a deal was open and nobody noted where."""
 
 
 def sentence_parts(context: PageContext) -> list[Shown]:
@@ -127,6 +130,8 @@ def where_it_ends(context: PageContext, part: Slice) -> Sentence | None:
         sources.append("mart_pipeline_coverage.quota_amount")
     if row["interval_status"] != "calibrated":
         text += " (too little history to know how such ranges hold)"
+    elif row["interval_coverage_origins"] is not None and row["interval_coverage_origins"] < FEWEST_RANGES:
+        text += " (too few past ranges to say how often they hold)"
     elif row["interval_coverage_realised"] is not None:
         text += f" ({share(row['interval_coverage_realised'])} of such ranges held in the past)"
         sources.append("forecast_bookings_latest.interval_coverage_realised")
@@ -146,7 +151,10 @@ def why(context: PageContext, part: Slice) -> Sentence | None:
     lost = [
         row
         for row in rows
-        if row["measure"] == "conversion" and row["deals_at_stake"] and row["status"] == "within_noise"
+        if row["measure"] == "conversion"
+        and row["deals_at_stake"]
+        and row["status"] == "within_noise"
+        and row["stage"] != NO_STAGE
     ]
     if not lost:
         return None

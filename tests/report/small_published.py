@@ -112,7 +112,7 @@ def business() -> dict[str, list[Row]]:
          "already_won": 400_000 if ahead == 0 else 0, "open_expected": 300_000,
          "not_yet_created_expected": 100_000, "mean": 800_000, "p10": 600_000, "p50": 800_000,
          "p90": 1_000_000, "currency": "EUR", "interval_status": "calibrated",
-         "interval_coverage_realised": 0.82, "data_fresh_as_of": AS_OF}
+         "interval_coverage_realised": 0.82, "interval_coverage_origins": 50, "data_fresh_as_of": AS_OF}
         for part in teams for ahead in (0, 1, 2)
     ]  # fmt: skip
     coverage = [

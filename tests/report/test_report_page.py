@@ -275,3 +275,47 @@ def _alert(day: date, key: str, severity: str, sentence: str, since: date, is_ne
         "is_new": is_new,
         "run_id": "r",
     }
+
+
+def test_amounts_without_a_history_are_not_told_as_growth(tmp_path: Path) -> None:
+    readiness = {
+        "source_relation": "crm",
+        "mart": "mart_pipeline_waterfall",
+        "metric": "amounts of the waterfall",
+        "status": "unavailable",
+        "reason_text": "None of the 3 amounts have a history: read the waterfall in deals.",
+    }
+    file = write_published(tmp_path / "marts.duckdb", business() | {"mart_data_readiness": [readiness]})
+    page = write(tmp_path, file)["report.html"]
+    said = plain(page, 1)
+    assert "grew by" not in said and "was created" not in said
+    assert "3 deals are open, 2 at the start of the week" in said
+    assert "EUR 150 thousand" in page.split('<section id="s1"')[0]  # what is open today has amounts
+    assert "more than the" not in page.split('<section id="s1"')[0]
+    assert "Amounts are not known: see the number of deals." in plain(page, 3)
+
+
+def test_few_past_ranges_are_no_record(tmp_path: Path) -> None:
+    rows = business()
+    few = [row | {"interval_coverage_origins": 4} for row in rows["forecast_bookings"]]
+    file = write_published(tmp_path / "marts.duckdb", rows | {"forecast_bookings_latest": few})
+    said = plain(write(tmp_path, file)["report.html"], 1)
+    assert "too few past ranges to say how often they hold" in said
+    assert "held in the past" not in said
+
+
+def test_the_time_before_a_stage_was_noted_is_no_stage_that_loses(tmp_path: Path) -> None:
+    known = {
+        "segment_type": "total",
+        "segment": "all",
+        "pipeline": "Sales",
+        "stage": "Offer",
+        "measure": "conversion",
+        "status": "within_noise",
+        "deals_at_stake": 2,
+        "at_stake_amount": 1_000,
+    }
+    unknown = known | {"stage": "(open, stage not recorded)", "deals_at_stake": 9, "at_stake_amount": 9_000}
+    file = write_published(tmp_path / "marts.duckdb", business() | {"mart_bottlenecks": [known, unknown]})
+    said = plain(write(tmp_path, file)["report.html"], 1)
+    assert "The most is lost from Offer (Sales): 2 deals, worth EUR 1 thousand" in said
