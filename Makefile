@@ -26,13 +26,14 @@ BIN := $(VENV)/bin
 TRYTON_VENV := .venv-tryton
 DLT_VENV := .venv-dlt
 READERS := .venv-readers
+SUPERSET_VENV := .venv-superset
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
+.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -102,6 +103,11 @@ test-readers: $(VENV)/.installed-dev $(READERS)/.installed ## open the published
 	@test -e "$(PUBLISHED)" || $(CLI) run
 	@STAGELEDGER_READERS=$(READERS) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_reader_matrix.py -s
 
+# STAGELEDGER_PICTURE=1 keeps the picture of the dashboard for the documentation.
+test-superset: $(VENV)/.installed-dev $(SUPERSET_VENV)/.installed ## test a real Superset on the published file, with the dashboard of docs/superset (two minutes)
+	@test -e "$(PUBLISHED)" || $(CLI) run
+	@STAGELEDGER_SUPERSET=$(SUPERSET_VENV) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_superset.py
+
 test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge
 	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal"
 
@@ -138,7 +144,7 @@ lock: $(VENV)/.installed ## resolve the four requirement locks anew from pyproje
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra postgres --output-file requirements-postgres.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
-	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) $(READERS) .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) $(READERS) $(SUPERSET_VENV) .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
@@ -186,6 +192,12 @@ $(DLT_VENV)/.installed: tests/benchmark/extract/requirements.txt $(VENV)/.create
 	@echo "Making $(DLT_VENV) (half a minute the first time)"
 	@$(BIN)/python -m venv --clear $(DLT_VENV)
 	@$(DLT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmark/extract/requirements.txt
+	@touch $@
+
+$(SUPERSET_VENV)/.installed: tests/bi/superset_requirements.txt $(VENV)/.created
+	@echo "Making $(SUPERSET_VENV) (about two minutes the first time)"
+	@$(BIN)/python -m venv --clear $(SUPERSET_VENV)
+	@$(SUPERSET_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bi/superset_requirements.txt
 	@touch $@
 
 READER_VERSIONS := 1.1.3 1.4.4 2.0.0
