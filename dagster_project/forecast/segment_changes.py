@@ -11,7 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dagster_project.forecast.change_causes import SHARED_OUT
-from dagster_project.forecast.changes import ALREADY_WON, PARTS
+from dagster_project.forecast.changes import PARTS
 from dagster_project.forecast.compared_pairs import Pair, Stored
 from dagster_project.forecast.review_tables import CHANGES, CHANGES_BY_SEGMENT, NO_DEAL
 from dagster_project.forecast.segment_labels import (
@@ -87,7 +87,7 @@ def segment_change_rows(
 def moves_by_segment(warehouse: Warehouse, now: Stored) -> pd.DataFrame:
     """Stored changes of deals by segment: period, part, cause, segment_type, segment, moved, deals.
 
-    A deal belongs to the owner and pipeline that it has on the as-of day, a booking to whoever won it.
+    A deal belongs to the owner and pipeline that it has on the as-of day, a closed one to whoever closed it.
     """
     changes = f"{CHANGES.full_name} where as_of = date '{now.as_of}' and kind = '{now.kind}'"
     changes += f" and deal_key <> '{NO_DEAL}'"
@@ -112,7 +112,7 @@ def moves_by_segment(warehouse: Warehouse, now: Stored) -> pd.DataFrame:
     changes.group_number as quarter_number,
     {number_of_deal("changes")} as deal_hash,
     coalesce(
-      case when changes.part = '{ALREADY_WON}' then versions.credit_owner_key else versions.owner_key end,
+      case when versions.status = 'open' then versions.owner_key else versions.credit_owner_key end,
       {shared_sql("none_key")}
     ) as owner_key,
     versions.pipeline_key,
