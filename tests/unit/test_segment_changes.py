@@ -13,9 +13,9 @@ from tests.synthetic_ledger import Deal, Move, Owner, ledger_tables, write_ledge
 MONDAY, TUESDAY = date(2025, 5, 12), date(2025, 5, 13)
 JANUARY = date(2025, 1, 15)
 
-# Ann (team north) wins a1 for 1,000, expected at 400, and Cem (south) looks after it from then on; Bob (north)
-# loses a2, expected at 50. Ann's a3 goes to Cem: it was worth 100, and time has taken 10. Dora (south) opens a4,
-# worth 30: gold has 0.7 of it.
+# Ann (team north) wins a1 for 1,000, expected at 400, and Cem (south) looks after it from then on.
+# Bob (north) loses a2, expected at 50. Ann's a3, of 100, goes to Cem, and time has taken 10.
+# Dora (south) opens a4, worth 30: gold has 0.7 of it.
 DEALS = [
     Deal(
         "a1",
