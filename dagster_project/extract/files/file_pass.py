@@ -38,7 +38,8 @@ class FilePass:
 def land_file(run: FilePass, scratch: FileScratch, reading: Reading, known: KnownStages) -> FileReport:
     """Land what a file holds; the note that it was read comes last."""
     counts = findings.count(scratch)
-    leave_out_purged(scratch, PurgeList.read(run.landing.root), run.source.name)
+    emails = run.landing.emails
+    leave_out_purged(scratch, PurgeList.read(run.landing.root), run.source.name, emails)
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
     oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
@@ -66,6 +67,9 @@ def land_file(run: FilePass, scratch: FileScratch, reading: Reading, known: Know
         rejects=findings.sample_rejects(scratch, reading.file),
         unknown_values=(*unknown, *findings.unknown_statuses(scratch)),
     )
+
+    if emails is not None:
+        report = findings.without_emails(report, emails)
 
     def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:
         run.log.land(

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from dagster_project.extract.files.results import Reject, UnknownValue, newest, oldest
+from dagster_project.extract.files.results import FileReport, Reject, UnknownValue, newest, oldest
 from dagster_project.extract.files.scratch import FileScratch
+from dagster_project.owner_emails import OwnerEmails
 
 SAMPLE_ROWS = 10
 _NOT_PURGED = "line not in (select line from purged_lines)"
@@ -106,3 +107,13 @@ def sample_rejects(scratch: FileScratch, file: str) -> tuple[Reject, ...]:
         f"order by line limit {SAMPLE_ROWS}"
     ).fetchall()
     return tuple(Reject(file, *row) for row in rows)
+
+
+def without_emails(report: FileReport, emails: OwnerEmails) -> FileReport:
+    """What is told of a file with pseudonyms in place of the addresses in its samples."""
+    rejects = [replace(one, value=one.value and emails.text(one.value)) for one in report.rejects]
+    unknown = [
+        replace(one, value=emails.text(one.value), paste=one.paste.replace(one.value, emails.text(one.value)))
+        for one in report.unknown_values
+    ]
+    return replace(report, rejects=tuple(rejects), unknown_values=tuple(unknown))

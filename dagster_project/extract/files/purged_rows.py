@@ -7,15 +7,18 @@ such rows are told by line and reason alone.
 
 from dagster_project.extract.files.scratch import FileScratch
 from dagster_project.extract.purged import PurgeList, RecordName, record_field
+from dagster_project.owner_emails import OwnerEmails
 
 _KEYS_AT_ONCE = 50_000
 
 
-def leave_out_purged(scratch: FileScratch, purged: PurgeList, source: str) -> None:
+def leave_out_purged(
+    scratch: FileScratch, purged: PurgeList, source: str, emails: OwnerEmails | None
+) -> None:
     """Create the table `purged_lines` (line) and, of a judged file, the view `told_rejects`.
 
     `told_rejects` (line, problem, key, record): the refused rows that may be quoted; `record` is the id of
-    the record that a row belongs to, where the row names it.
+    the record that a row belongs to, where the row names it. `emails`: how the landing names addresses.
     """
     scratch.connection.execute("create or replace temp table purged_lines (line bigint)")
     about, field = record_field(scratch.entity.name) or ("", "")
@@ -24,7 +27,7 @@ def leave_out_purged(scratch: FileScratch, purged: PurgeList, source: str) -> No
     problem = "rejected.problem"
     if purged and about:
         if known:
-            _find_purged_lines(scratch, field, purged, RecordName(source, about, ""))
+            _find_purged_lines(scratch, field, purged, RecordName(source, about, ""), emails)
         problem = f"""
             case when {record} is not null then rejected.problem else struct_pack(
                 "column" := rejected.problem."column", "value" := null::varchar,
@@ -41,11 +44,16 @@ def leave_out_purged(scratch: FileScratch, purged: PurgeList, source: str) -> No
     )
 
 
-def _find_purged_lines(scratch: FileScratch, field: str, purged: PurgeList, whose: RecordName) -> None:
+def _find_purged_lines(
+    scratch: FileScratch, field: str, purged: PurgeList, whose: RecordName, emails: OwnerEmails | None
+) -> None:
+    def is_purged(key: str) -> bool:
+        return purged.has(RecordName(whose.source, whose.kind, emails.text(key) if emails else key))
+
     found: list[str] = []
     rows = scratch.connection.execute(f"select distinct f_{field} from typed where f_{field} is not null")
     while chunk := rows.fetchmany(_KEYS_AT_ONCE):
-        found += [key for (key,) in chunk if purged.has(RecordName(whose.source, whose.kind, key))]
+        found += [key for (key,) in chunk if is_purged(key)]
     for key in found:
         scratch.connection.execute(
             f"insert into purged_lines select line from typed where f_{field} = $1", [key]
