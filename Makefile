@@ -111,8 +111,8 @@ test-superset: $(VENV)/.installed-dev $(SUPERSET_VENV)/.installed ## test a real
 	@test -e "$(PUBLISHED)" || $(CLI) run
 	@STAGELEDGER_SUPERSET=$(SUPERSET_VENV) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_superset.py
 
-test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; hashed addresses
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/pipeline/test_email_hashing_nightly.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or no_address"
+test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; hashed addresses; 500 waterfalls
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/pipeline/test_email_hashing_nightly.py tests/marts/test_waterfall_properties.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or no_address or random_books"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .
