@@ -33,7 +33,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
+.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=202
 
 purge: $(VENV)/.installed ## take one record out of everything: RECORD=hubspot:deal:123 (DRY_RUN=1 says what would go)
 	@$(CLI) purge --record "$(RECORD)" $(if $(DRY_RUN),--dry-run)
+
+pseudonym: $(VENV)/.installed ## print how the data name an e-mail address, where they are hashed: EMAIL=ann@example.com
+	@$(CLI) pseudonym --email "$(EMAIL)"
 
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status
@@ -108,8 +111,8 @@ test-superset: $(VENV)/.installed-dev $(SUPERSET_VENV)/.installed ## test a real
 	@test -e "$(PUBLISHED)" || $(CLI) run
 	@STAGELEDGER_SUPERSET=$(SUPERSET_VENV) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_superset.py
 
-test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; 500 waterfalls
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/marts/test_waterfall_properties.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or random_books"
+test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; hashed addresses; 500 waterfalls
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/pipeline/test_email_hashing_nightly.py tests/marts/test_waterfall_properties.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or no_address or random_books"
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .
