@@ -18,9 +18,12 @@ from pathlib import Path
 
 from tests.soak.fuzzing import fuzz
 from tests.soak.nightly_kills import kill_nights
+from tests.soak.odd_nights import many_nights, spoil_nights
 from tests.soak.outcome import Outcome, timed
+from tests.soak.readers import read_while_publishing
 
 KILLS = 100
+READERS = 8
 
 
 def say(line: str) -> None:
@@ -34,7 +37,10 @@ def parts(folder: Path, minutes: float, seed: int, niceness: int) -> Mapping[str
     seconds = minutes * 60
     return {
         "kills": lambda: kill_nights(folder / "kills", KILLS, seconds * 0.85, seed, 1, niceness, say),
+        "readers": lambda: read_while_publishing(folder / "readers", seconds / 6, READERS, niceness),
         "fuzz": lambda: fuzz(seconds / 6, seed, niceness),
+        "odd": lambda: spoil_nights(folder / "odd", seconds / 6, seed, niceness, say),
+        "nights": lambda: many_nights(folder / "nights", seconds / 3, niceness, say),
     }
 
 

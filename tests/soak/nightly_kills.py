@@ -155,7 +155,7 @@ def kill_nights(
         lengths.append(lane.seconds[NEXT_NIGHT])
         while tally.goes_on:
             lane.chain(FIRST_NIGHT if chance.random() < 0.25 else NEXT_NIGHT, chance, tally)
-            is_told(f"{tally.kills} kills, {len(tally.failures)} failures")
+            is_told("; ".join([f"{tally.kills} kills", *tally.failures[-1:]]))
 
     def guarded(number: int) -> None:
         try:

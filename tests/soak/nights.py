@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -54,12 +53,11 @@ class Ended:
 
 @dataclass
 class Nights:
-    """One business in a folder, the copies it is put back to, and the environment of its runs."""
+    """One business in a folder, the copies it is put back to."""
 
     folder: Path
     business: Business
     world: World
-    environment: Mapping[str, str] = field(default_factory=dict)
     niceness: int = 10
 
     @classmethod
@@ -83,16 +81,16 @@ class Nights:
         write_crm_export(self.world, self.business.export, day)
         settle(self.business.export)
 
-    def start(self, *, prefix: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
+    def start(self, arguments: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[str]:
         """The nightly command, in a process group of its own."""
+        command = [sys.executable, "-m", "dagster_project", "run", *arguments]
         return subprocess.Popen(
-            [*prefix, "nice", "-n", str(self.niceness), sys.executable, "-m", "dagster_project", "run"],
+            ["nice", "-n", str(self.niceness), *command],
             cwd=REPOSITORY,
             env={
                 **os.environ,
                 "STAGELEDGER_CONFIG": str(self.business.config),
                 "STAGELEDGER_DATA": str(self.business.data),
-                **self.environment,
                 **environment,
             },
             stdout=subprocess.PIPE,
@@ -102,11 +100,11 @@ class Nights:
         )
 
     def run(
-        self, *, kill_after: float | None = None, prefix: tuple[str, ...] = (), **environment: str
+        self, *, kill_after: float | None = None, arguments: tuple[str, ...] = (), **environment: str
     ) -> Ended:
         """One night, killed with everything it started after so many seconds unless it has ended."""
         began = time.monotonic()
-        process = self.start(prefix=prefix, **environment)
+        process = self.start(arguments, **environment)
         try:
             said, complained = process.communicate(timeout=kill_after)
         except subprocess.TimeoutExpired:
