@@ -7,6 +7,7 @@ import logging
 import tempfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pyarrow as pa
@@ -174,6 +175,30 @@ def test_an_archive_whose_directory_points_elsewhere_is_refused_alone(
     assert reports["deals_good.csv"].rows_kept == 1
     assert reports[name].status == "failed"
     assert "is no readable zip archive" in (reports[name].problem or "")
+
+
+def test_an_archive_with_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("d", "ID\n1\n")
+    path = tmp_path / "deals.zip"
+    directory = out.getvalue().index(b"PK\x01\x02")
+    content = bytearray(out.getvalue())
+    content[directory + 28] = 0  # the length of the name
+    content[directory + 30] = 1  # what was the name is said to be something else
+    path.write_bytes(content)
+    with pytest.raises(FileUnreadable, match="is no readable zip archive"):
+        unpacked(path, tmp_path)
+
+
+def test_a_parquet_file_with_fewer_rows_than_it_tells_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "deals.parquet"
+    pq.write_table(pa.table({"ID": ["D1", "D2"]}), path)
+    monkeypatch.setattr(pq, "read_metadata", lambda _: SimpleNamespace(num_rows=3))
+    with pytest.raises(FileUnreadable, match="it tells 3 rows, 2 are there"):
+        list(read_parquet_texts(path).batches)
 
 
 def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,16 +69,18 @@ def soak(chosen: Mapping[str, Callable[[], Outcome]], lanes: int) -> list[Outcom
     return list(done.values())
 
 
-def report(outcomes: list[Outcome], minutes: float, seed: int, seconds: float) -> str:
+def report(outcomes: list[Outcome], minutes: float, seed: int, seconds: float, only: list[str]) -> str:
     """The text of the report."""
     failures = sum(len(outcome.failures) for outcome in outcomes)
     head = [
         f"make soak MINUTES={minutes:g} SEED={seed}: {'passed' if not failures else f'{failures} FAILURES'}",
         f"{datetime.now(UTC):%Y-%m-%d}, {seconds / 60:.0f} minutes; {os.cpu_count()} cores, "
         f"{platform.system()}, Python {platform.python_version()}, DuckDB {version('duckdb')}, "
-        f"dbt {version('dbt-core')}, "
+        f"load {os.getloadavg()[0]:.0f}, dbt {version('dbt-core')}, "
         f"Dagster {version('dagster')}",
     ]
+    if only:
+        head.append(f"parts: {', '.join(only)}; the others were not run")
     return "\n\n".join(["\n".join(head), *(outcome.text() for outcome in outcomes)]) + "\n"
 
 
@@ -99,7 +101,7 @@ def main(arguments: list[str]) -> int:
             chosen = {name: chosen[name] for name in asked.only}
         began = time.monotonic()
         outcomes = soak(chosen, asked.lanes)
-        text = report(outcomes, asked.minutes, asked.seed, time.monotonic() - began)
+        text = report(outcomes, asked.minutes, asked.seed, time.monotonic() - began, asked.only or [])
     finally:
         if asked.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
