@@ -110,8 +110,8 @@ test-superset: $(VENV)/.installed-dev $(SUPERSET_VENV)/.installed ## test a real
 	@test -e "$(PUBLISHED)" || $(CLI) run
 	@STAGELEDGER_SUPERSET=$(SUPERSET_VENV) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_superset.py
 
-test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; killed nights
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/reliability/test_nightly_kills.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or killed_nights"
+test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; 500 waterfalls; killed nights
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/marts/test_waterfall_properties.py tests/reliability/test_nightly_kills.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or random_books or killed_nights"
 
 # A nightly run is killed 100 times where the machine is quick enough; the report says how often it was.
 MINUTES ?= 60

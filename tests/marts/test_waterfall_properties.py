@@ -1,8 +1,9 @@
-"""Five hundred random books: the invariants hold, and plain Python finds the same buckets."""
+"""Random books: the invariants hold, and plain Python finds the same buckets."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from tests.marts.random_pipelines import AS_OF, BOOKS, RandomPipelines, random_p
 from tests.marts.reference_waterfall import Rates, Sums, read_deals, waterfall
 from tests.marts.waterfall_bench import INVARIANTS, WaterfallBench
 
-BUILDS = 20
+# 125 books in each run of the tests, 500 in `make test-long`.
+BUILDS = 20 if os.environ.get("STAGELEDGER_LONG_TESTS") == "1" else 5
 ENTRIES = ("created", "reopened", "restored", "transferred_in", "pulled_in", "pushed_in")
 EXITS = ("won", "lost", "closed_other", "deleted_or_merged", "transferred_out", "pushed_out", "pulled_out")
 MOVES = (*ENTRIES, "increased", "decreased", "fx", *EXITS, "closed_outside_scope")
@@ -81,7 +83,7 @@ def compare(
     return problems
 
 
-def test_five_hundred_random_books_keep_the_invariants_and_agree_with_plain_python(
+def test_random_books_keep_the_invariants_and_agree_with_plain_python(
     waterfall_bench: WaterfallBench,
 ) -> None:
     seen: Counter[str] = Counter()
@@ -91,7 +93,6 @@ def test_five_hundred_random_books_keep_the_invariants_and_agree_with_plain_pyth
         for name in INVARIANTS:
             assert tables.query(waterfall_bench.invariants[name]) == [], f"{name}, seed {seed}"
         assert compare(tables, books, seen)[:5] == [], f"seed {seed}"
-    assert BUILDS * BOOKS >= 500
     # nothing is restored: no source tells that a deal came back
     always_empty = {"restored"}
     assert {f"net period {bucket}" for bucket in MOVES if bucket not in always_empty} <= set(seen)
