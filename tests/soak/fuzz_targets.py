@@ -4,10 +4,12 @@ A target takes bytes. It raises nothing when all is well: the parser has read th
 of our own errors. Everything else, also a row that is neither read nor refused, is a defect.
 """
 
+import atexit
 import csv
 import gzip
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -52,7 +54,9 @@ class Target:
 def _folder() -> Path:
     """A folder of this process, in memory where there is such a place."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="stageledger-fuzz-", dir=memory if memory.is_dir() else None))
+    folder = tempfile.mkdtemp(prefix="stageledger-fuzz-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _file(name: str, content: bytes) -> Path:
