@@ -156,7 +156,7 @@ class Paths(Section):
 
 def _source_type(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if kind in API_SOURCES else "files"
+    return kind if isinstance(kind, str) and kind in API_SOURCES else "files"
 
 
 Source = Annotated[
@@ -284,7 +284,7 @@ def _with_secrets(document: YamlDocument, environ: Mapping[str, str]) -> dict[st
 
 
 def _source_with_secrets(document: YamlDocument, index: int, source: Any, environ: Mapping[str, str]) -> Any:
-    if not isinstance(source, dict) or source.get("type") not in CONNECTORS:
+    if not isinstance(source, dict) or str(source.get("type")) not in CONNECTORS:
         return source
     keys = [key for key in secret_keys(source["type"]) if key in source]
     return {**source, **{key: resolve_secret(document, ("sources", index, key), environ) for key in keys}}
