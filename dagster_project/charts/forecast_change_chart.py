@@ -27,26 +27,20 @@ def waterfall_steps(changes: pd.DataFrame, before: float, names: Mapping[str, st
 
     `changes`: deal_key, cause, part, delta of one quarter; a deal's parts are taken together, so that a won
     deal shows what it brought beyond what was expected of it. `names`: deal_key → name for a reader.
+    A label begins with the cause, because a narrow chart cuts its end.
     Columns: label, delta, before, after (amounts), is_total.
     """
-    deals = (
-        changes[changes["deal_key"] != NO_DEAL]
-        .groupby("deal_key", sort=True)
-        .agg(delta=("delta", "sum"), cause=("cause", "first"))
-    )
-    order = deals["delta"].abs().sort_values(ascending=False, kind="stable").index
-    first = list(order[:MOST_DEALS])
-    moves = [
-        (f"{_short(names.get(key, key))}: {deals.loc[key, 'cause']}", deals.loc[key, "delta"])
-        for key in first
-    ]
+    deals = _by_deal(changes)
+    first = _largest(deals)
+    told = _apart([f"{deals.loc[key, 'cause']}: {_short(names.get(key, key))}" for key in first])
+    moves = list(zip(told, deals.loc[first, "delta"], strict=True))
     others = [
-        (f"{len(rows):,} other {'deal' if len(rows) == 1 else 'deals'}: {cause}", rows["delta"].sum())
+        (f"{cause}: {len(rows):,} other {'deal' if len(rows) == 1 else 'deals'}", rows["delta"].sum())
         for cause, rows in deals.drop(index=first).groupby("cause", sort=True)
     ]
     moves += sorted(others, key=lambda move: -abs(move[1]))
     loose = changes[changes["deal_key"] == NO_DEAL].groupby(["part", "cause"], sort=True)["delta"].sum()
-    moves += [(f"{_PART_WORDS[part]}: {cause}", delta) for (part, cause), delta in loose.items()]
+    moves += [(f"{cause}: {_PART_WORDS[part]}", delta) for (part, cause), delta in loose.items()]
     steps = pd.DataFrame(moves, columns=["label", "delta"])
     steps["after"] = before + steps["delta"].cumsum()
     steps["before"] = steps["after"] - steps["delta"]
@@ -56,15 +50,32 @@ def waterfall_steps(changes: pd.DataFrame, before: float, names: Mapping[str, st
         [("forecast before", 0.0, before, before, True), ("forecast now", 0.0, after, after, True)],
         columns=["label", "delta", "before", "after", "is_total"],
     )
-    # What is a thousandth of the greatest step would be a bar without length.
-    shown = steps[steps["delta"].abs() > steps["delta"].abs().max() / 1000]
-    return pd.concat([ends.iloc[:1], shown[list(ends.columns)], ends.iloc[1:]], ignore_index=True)
+    return pd.concat([ends.iloc[:1], steps[list(ends.columns)], ends.iloc[1:]], ignore_index=True)
+
+
+def largest_deals(changes: pd.DataFrame) -> list[str]:
+    """Keys of the deals that have a step of their own in `waterfall_steps`, the largest first."""
+    return _largest(_by_deal(changes))
+
+
+def _by_deal(changes: pd.DataFrame) -> pd.DataFrame:
+    return (
+        changes[changes["deal_key"] != NO_DEAL]
+        .groupby("deal_key", sort=True)
+        .agg(delta=("delta", "sum"), cause=("cause", "first"))
+    )
+
+
+def _largest(deals: pd.DataFrame) -> list[str]:
+    return list(deals["delta"].abs().sort_values(ascending=False, kind="stable").index[:MOST_DEALS])
 
 
 def waterfall_chart(
     steps: pd.DataFrame, currency: str, period: str, prior: date, now: date, width: int = 440
 ) -> Spec:
-    """The steps as a bridge from one forecast to the next."""
+    """The steps as a bridge from one forecast to the next, without those that would have no length."""
+    # What is a thousandth of the greatest step would be a bar without length.
+    steps = steps[steps["is_total"] | (steps["delta"].abs() > steps["delta"].abs().max() / 1000)]
     _, word = unit_of(float(steps["delta"].abs().max()))
     return bridge_chart(
         steps,
@@ -73,6 +84,14 @@ def waterfall_chart(
         f"forecast of {period} ({currency}%s)",
         width,
     )
+
+
+def _apart(labels: list[str]) -> list[str]:
+    """Equal labels would be one bar: the second is numbered."""
+    return [
+        label if (number := labels[:place].count(label)) == 0 else f"{label} ({number + 1})"
+        for place, label in enumerate(labels)
+    ]
 
 
 def _short(name: str) -> str:

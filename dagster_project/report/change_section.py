@@ -1,12 +1,12 @@
 """What changed in the open pipeline: the waterfall, and the deals behind each of its bars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pandas as pd
 
 from dagster_project.charts.bridge_chart import bridge_chart
 from dagster_project.charts.chart_spec import unit_of
-from dagster_project.charts.forecast_change_chart import NO_DEAL, waterfall_chart, waterfall_steps
+from dagster_project.charts.forecast_change_chart import largest_deals, waterfall_chart, waterfall_steps
 from dagster_project.charts.page_charts import PAGE_WIDTH
 from dagster_project.report.blocks import Chart, Choice, Column, Fold, Section, Shown, Table, Words, nothing
 from dagster_project.report.blocks import Sentence as Remark
@@ -14,7 +14,7 @@ from dagster_project.report.head_section import QUARTER, SAME_DAY, WEEK
 from dagster_project.report.marts import MOST_DEALS_PER_BAR
 from dagster_project.report.page_context import PageContext
 from dagster_project.report.published import Row
-from dagster_project.report.slices import Slice
+from dagster_project.report.slices import NONE, Slice
 from dagster_project.report.words import UNKNOWN, deals, exact, long_date, money
 
 WATERFALL, MOVEMENTS, CHANGES = "mart_pipeline_waterfall", "fct_pipeline_movements", "forecast_changes"
@@ -38,6 +38,7 @@ PRECEDENCE = (
     "restored, reopened, handed over; one that went out in the first of: deleted or merged, won, lost, "
     "closed otherwise, handed over. Deals that stayed stand where their amount or its exchange rate changed."
 )
+ANOTHER_TEAM = "somebody of another team"
 ENTRIES = ("created", "reopened", "restored", "transferred_in")
 SAME_DEALS = ("increased", "decreased", "fx")
 
@@ -144,6 +145,8 @@ def _deals(context: PageContext, part: Slice, compared: str, row: Row) -> Fold:
     moves = [r for r in part.own(context.marts.movements) if r["period_type"] == compared]
     for name, label in BUCKETS.items():
         own = [move for move in moves if move["bucket"] == name]
+        if context.edition.kind == "team":
+            own = [_of_the_team(move, context.team_owners) for move in own]
         if not own:
             continue
         total = row[f"deals_{name}"]
@@ -168,6 +171,18 @@ def _deals(context: PageContext, part: Slice, compared: str, row: Row) -> Fold:
     return Fold(f"The deals behind each bar (up to {MOST_DEALS_PER_BAR} of each)", tables)
 
 
+def _of_the_team(move: Row, owners: Collection[str]) -> Row:
+    """A deal's step without what it was, or became, in the hands of another team."""
+    found = dict(move)
+    for side, foreign in (("from", "transferred_in"), ("to", "transferred_out")):
+        if move["bucket"] == foreign:
+            found |= {f"{side}_{name}": None for name in ("amount", "stage", "close_date")}
+        owner = move[f"{side}_owner"]
+        if owner is not None and owner != NONE and owner not in owners:
+            found[f"{side}_owner"] = ANOTHER_TEAM
+    return found
+
+
 def _amounts(row: Row) -> str:
     return _arrow(*(None if row[key] is None else exact(row[key]) for key in ("from_amount", "to_amount")))
 
@@ -190,22 +205,15 @@ def _forecast_changes(context: PageContext) -> list[Shown]:
     """What moved the forecast since the one before; it names deals of the whole business."""
     if context.edition.kind != "full":
         return []
-    changes = context.marts.published.rows(
-        CHANGES,
-        "quarter_offset = 0 and as_of = (select max(as_of) from _publish)",
-        order="period, deal_key, part",
-    )
-    now = next((row for row in context.marts.forecasts if row["quarter_offset"] == 0), None)
-    if not changes or now is None or now["segment_type"] != "total":
+    changes, now = context.marts.forecast_changes, context.marts.forecast_now
+    if now is None:
+        return []
+    if not changes:
         note = "No earlier forecast is stored to compare with: what moved it is told from the second day on."
-        return [Shown(nothing(note), context.when(context.edition.base))] if now else []
+        return [Shown(nothing(note), context.when(context.edition.base))]
     frame = pd.DataFrame(changes)
-    frame["delta"] = frame["delta"].astype(float)
-    keys = sorted({row["deal_key"] for row in changes} - {NO_DEAL})
-    marks = ", ".join("?" for _ in keys)
-    named = context.marts.published.rows("dim_deal", f"deal_key in ({marks})", keys) if keys else []
-    names = {row["deal_key"]: row["deal_name"] or row["deal_id"] for row in named}
-    steps = waterfall_steps(frame, float(now["mean"]) - float(frame["delta"].sum()), names)
+    before = float(now["mean"]) - float(frame["delta"].sum())
+    steps = waterfall_steps(frame, before, context.marts.deal_names(largest_deals(frame)))
     spec = waterfall_chart(
         steps,
         context.currency,

@@ -1,6 +1,6 @@
 """The rows that pages select from, read once for all editions; each only as far as pages show it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 from dagster_project.report.published import Published, Row, Stamp
@@ -78,6 +78,43 @@ class Marts:
         """forecast_bookings of earlier days for the running quarter."""
         where = "quarter_offset = 0 and mean is not null and as_of < (select max(as_of) from _publish)"
         return self._rows("forecast_bookings", where, "as_of desc, kind desc")
+
+    @cached_property
+    def forecast_now(self) -> Row | None:
+        """The forecast of the running quarter for the whole business."""
+        return next(
+            (row for row in self.forecasts if row["segment_type"] == "total" and row["quarter_offset"] == 0),
+            None,
+        )
+
+    @cached_property
+    def forecast_changes(self) -> list[Row]:
+        """forecast_changes of `forecast_now` since the forecast before it: deal_key, part, cause, delta.
+
+        A day may have a live forecast and one made again, each with changes of its own.
+        """
+        now = self.forecast_now
+        if now is None or not self.published.has("forecast_changes"):
+            return []
+        return self.published.query(
+            """
+            with changes as (
+              select * from forecast_changes
+              where as_of = ? and kind = ? and period = ?
+            )
+            select deal_key, part, cause, prior_as_of, cast(delta as double) as delta
+            from changes
+            where prior_as_of = (select max(prior_as_of) from changes)
+            order by deal_key, part, cause
+            """,
+            [now["as_of"], now["kind"], now["period"]],
+        )
+
+    def deal_names(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """deal_key → name of a few deals."""
+        marks = ", ".join("?" for _ in keys)
+        rows = self.published.rows("dim_deal", f"deal_key in ({marks})", list(keys)) if keys else []
+        return {row["deal_key"]: row["deal_name"] or row["deal_id"] for row in rows}
 
     @cached_property
     def periods(self) -> Mapping[str, Row]:
@@ -189,6 +226,20 @@ class Marts:
             """
         )
 
+    def team_rules(self, team: str, rules: Sequence[str]) -> list[Row]:
+        """Open deals of a team that break each rule (a column of mart_deal_health): rule, deals, checked."""
+        if not self.published.has("mart_deal_health"):
+            return []
+        counted = ", ".join(f"count(*) filter (where {rule}), count({rule})" for rule in rules)
+        found = self.published.values(
+            f"select {counted} from mart_deal_health where status = 'open' and team = ?", [team]
+        )
+        rows = [
+            {"rule": rule, "deals": found[2 * place], "checked": found[2 * place + 1]}
+            for place, rule in enumerate(rules)
+        ]
+        return sorted(rows, key=lambda row: -row["deals"])
+
     @cached_property
     def conversion(self) -> list[Row]:
         """mart_stage_conversion, how deals left each stage, the last four quarters that are over."""
@@ -232,14 +283,19 @@ class Marts:
         told = [row for row in years if row["win_rate_count"] is not None] or rows
         return told[0] if told else None
 
-    def performance(self, segment_type: str) -> list[Row]:
-        """mart_sales_performance of the year for one type, the members that won or closed the most."""
-        if self.year is None:
+    def performance(self, segment_type: str, members: Collection[str] | None = None) -> list[Row]:
+        """mart_sales_performance of the year for one type, the members that won or closed the most.
+
+        `members`: these alone.
+        """
+        if self.year is None or (members is not None and not members):
             return []
+        named = sorted(members or ())
+        among = f" and segment in ({', '.join('?' for _ in named)})" if named else ""
         return self.published.rows(
             "mart_sales_performance",
-            "segment_type = ? and period_type = ? and period = ?",
-            [segment_type, self.year["period_type"], self.year["period"]],
+            f"segment_type = ? and period_type = ? and period = ?{among}",
+            [segment_type, self.year["period_type"], self.year["period"], *named],
             f"coalesce(won_amount, 0) desc, deals_won desc, segment limit {MOST_MEMBERS}",
         )
 

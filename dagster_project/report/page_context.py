@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -27,6 +28,12 @@ class PageContext:
     def currency(self) -> str:
         """Reporting currency of all amounts."""
         return self.marts.currency
+
+    @cached_property
+    def team_owners(self) -> frozenset[str]:
+        """Who belongs to the team today, in an edition of one team."""
+        rows = self.marts.published.rows("dim_owner", "team = ?", [self.edition.base.segment])
+        return frozenset(row["owner"] for row in rows)
 
     def when(self, part: Slice, **choices: str) -> dict[str, str]:
         """The choices for which a part of this slice is shown."""

@@ -26,20 +26,13 @@ def member_section(context: PageContext) -> Section:
         "Who differs from the whole by more than chance?",
     )
     if context.edition.kind == "team":
-        title = "Reps of the team"
+        title, question = "Reps of the team", "Who differs from the whole business by more than chance?"
     if year is None:
         return Section(8, title, question, [Shown(nothing("No deal was won or lost yet."))])
     parts = []
     for kind in kinds:
-        rows = context.marts.performance(kind)
-        if context.edition.kind == "team":
-            own = {
-                row["owner"]
-                for row in context.marts.published.rows(
-                    "dim_owner", "team = ?", [context.edition.base.segment]
-                )
-            }
-            rows = [row for row in rows if row["segment"] in own]
+        own = context.team_owners if context.edition.kind == "team" else None
+        rows = context.marts.performance(kind, own)
         told = [row for row in rows if row["segment"] != NONE or len(rows) > 1]
         when = {"members": kind} if len(kinds) > 1 else {}
         if not told:

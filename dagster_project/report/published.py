@@ -77,6 +77,11 @@ class Published:
             {name: _known(value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchall()
         ]
 
+    def values(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+        """The one row of a query, by place."""
+        row = self._connection.execute(sql, list(values)).fetchone()
+        return () if row is None else row
+
     def has(self, *tables: str) -> bool:
         """Whether all these tables are in the file."""
         return set(tables) <= self._tables

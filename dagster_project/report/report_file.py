@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-from jinja2 import TemplateError
-
 from dagster_project.report.errors import NothingPublished, ReportNotWritten
 from dagster_project.report.marts import Marts
 from dagster_project.report.page import render_page
@@ -65,18 +62,13 @@ def write_report(
                 text = render_page(PageContext(marts, edition, business), settings)
                 path = folder / edition.file_name
                 written.append(WrittenPage(path, edition.kind, _replace(path, text)))
-    except (
-        duckdb.Error,
-        TemplateError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
+    except NothingPublished:
+        raise
+    except Exception as error:  # whatever it is, the published file serves and the earlier page stays
         raise ReportNotWritten(
             f"the report was not written ({type(error).__name__}: {error}). The published file is complete "
-            "and an earlier report stays; rebuild with `make run REBUILD=1`, or report this with the log"
+            "and an earlier report stays. The next run writes it, the job `publish` does so at once; "
+            "where it fails again the log of the run says more"
         ) from error
     for stale in set(folder.glob(OWN_FILES)) - {page.path for page in written}:
         stale.unlink(missing_ok=True)

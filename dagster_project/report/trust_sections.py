@@ -15,7 +15,26 @@ ACCURACY, CALIBRATION, BACKTEST = "forecast_accuracy", "forecast_calibration", "
 QUALITY, READINESS = "mart_data_quality", "mart_data_readiness"
 LIVE = "forecast_accuracy_live"
 ALERTS = "alerts"
+HEALTH = "mart_deal_health"
 MOST_ALERTS = 8
+RULES_OF_NO_DEAL = ("data_older_than_expected", "history_begins_in_the_middle")
+"""Rules that speak of the files and not of deals: no other team's deals can be counted or named in them."""
+RULES_OF_OPEN_DEALS = {
+    "is_past_due": "the expected close date is past",
+    "has_no_close_date": "no expected close date",
+    "has_unchanged_close_date": "the close date is as it was long ago",
+    "is_pushed_often": "the close date was moved three times or more",
+    "has_no_amount": "no amount",
+    "has_zero_amount_late": "an amount of zero in a late stage",
+    "has_no_account": "no account",
+    "has_no_next_step": "no next step",
+    "has_no_activity": "no activity for long",
+    "has_inactive_owner": "the owner is no longer active",
+    "has_odd_probability": "a probability that does not fit the stage",
+    "has_moved_backward": "moved backward",
+    "has_no_created_date": "no created date",
+}
+NAMES_IN_SETTINGS = "exclude.owners"
 
 
 def record_section(context: PageContext) -> Section:
@@ -117,14 +136,18 @@ def data_section(context: PageContext) -> Section:
         order="case severity when 'error' then 0 when 'warning' then 1 else 2 end, "
         "coalesce(deals_affected, 0) desc, rule",
     )
-    if context.edition.kind != "full":
+    whole = ""
+    if context.edition.kind == "team":
+        quality = [row for row in quality if row["rule"] in RULES_OF_NO_DEAL]
+        whole = " (whole business)"
+    elif context.edition.kind == "board":
         quality = [row for row in quality if row["subject"] == "(all)"]
     readiness = readiness_rows(context)
-    parts = []
+    parts = [Shown(_team_quality(context))] if context.edition.kind == "team" else []
     if quality:
         table = Table(
             "data-quality",
-            f"What is wrong in the data: {of_things(len(quality), 'finding')}",
+            f"What is wrong in the data{whole}: {of_things(len(quality), 'finding')}",
             [
                 Column("severity", "Severity", source=f"{QUALITY}.severity"),
                 Column("message", "Finding", source=f"{QUALITY}.message"),
@@ -134,12 +157,12 @@ def data_section(context: PageContext) -> Section:
             QUALITY,
         )
         parts.append(Shown(table))
-    else:
+    elif not parts:
         parts.append(Shown(nothing("No rule of data quality finds anything.")))
     if readiness:
         table = Table(
             "readiness",
-            f"What the data cannot tell, or only in part: {of_things(len(readiness), 'metric')}",
+            f"What the data cannot tell, or only in part{whole}: {of_things(len(readiness), 'metric')}",
             [
                 Column("metric", "Metric"),
                 Column("status", "Status", source=f"{READINESS}.status"),
@@ -151,6 +174,25 @@ def data_section(context: PageContext) -> Section:
         )
         parts.append(Shown(table))
     return Section(11, "Data quality and readiness", "Can these figures be trusted?", parts)
+
+
+def _team_quality(context: PageContext) -> Table | Words:
+    """What is wrong in the open deals of the edition's team, by rule; unbroken rules are left out."""
+    rows = context.marts.team_rules(context.edition.base.segment, list(RULES_OF_OPEN_DEALS))
+    told = [row | {"finding": RULES_OF_OPEN_DEALS[row["rule"]]} for row in rows if row["deals"]]
+    if not told:
+        return nothing("No rule of data quality finds anything in the open deals of this team.")
+    return Table(
+        "team-data-quality",
+        f"What is wrong in the team's open deals: {of_things(len(told), 'finding')}",
+        [
+            Column("finding", "Finding"),
+            Column("deals", "Deals", "count", f"{HEALTH}.hygiene_score"),
+            Column("checked", "Of", "count"),
+        ],
+        told,
+        HEALTH,
+    )
 
 
 def readiness_rows(context: PageContext) -> list[dict]:
@@ -181,7 +223,9 @@ def readiness_box(context: PageContext) -> Words | None:
     return Words(
         [
             Sentence(
-                "What these data can tell you", f"All but this: {text}; section 11 says what would help."
+                "What these data can tell you"
+                + (", whole business" if context.edition.kind == "team" else ""),
+                f"All but this: {text}; section 11 says what would help.",
             ),
             *reasons,
         ],
@@ -192,7 +236,7 @@ def readiness_box(context: PageContext) -> Words | None:
 def alert_box(context: PageContext) -> Words | None:
     """For the head of the page: what the run noted that somebody should hear of. None where there is nothing.
 
-    Alerts speak of the whole business, so an edition of one team has none.
+    Alerts speak of the whole business, so an edition of one team has none; the board has none that name reps.
     """
     if context.edition.kind == "team":
         return None
@@ -202,6 +246,9 @@ def alert_box(context: PageContext) -> Words | None:
         order="not is_new, case severity when 'critical' then 1 when 'warning' then 2 else 3 end, "
         "first_seen_on desc, sentence",
     )
+    if not context.edition.has_names:
+        owners = [row["owner"] for row in context.marts.published.rows("dim_owner", "owner <> '(none)'")]
+        rows = [row for row in rows if not any(owner in row["sentence"] for owner in owners)]
     if not rows:
         return None
     new = sum(bool(row["is_new"]) for row in rows)
@@ -230,7 +277,7 @@ def definition_section(
             "settings",
             "Settings that differ from the default",
             [Column("setting", "Setting (metrics: in pipeline.yaml)"), Column("value", "Value")],
-            [{"setting": name, "value": value} for name, value in settings],
+            [{"setting": name, "value": _setting(context, name, value)} for name, value in settings],
             "pipeline.yaml",
         )
         parts.append(Shown(table))
@@ -271,3 +318,8 @@ def definition_section(
             )
         )
     return Section(12, "Definitions and settings", "What exactly does a figure mean?", parts)
+
+
+def _setting(context: PageContext, name: str, value: str) -> str:
+    """The value; reps that a setting names are for the edition that names all reps."""
+    return "see pipeline.yaml" if name == NAMES_IN_SETTINGS and context.edition.kind != "full" else value

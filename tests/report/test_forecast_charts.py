@@ -122,9 +122,9 @@ def test_the_waterfall_leads_from_the_forecast_before_to_this_one() -> None:
     )
     assert list(steps[["label", "before", "after"]].itertuples(index=False, name=None)) == [
         ("forecast before", 1000.0, 1000.0),
-        ("Alpha: won", 1000.0, 1300.0),
-        ("Beta: lost", 1300.0, 1200.0),
-        ("deals not yet created: time passed", 1200.0, 1160.0),
+        ("won: Alpha", 1000.0, 1300.0),
+        ("lost: Beta", 1300.0, 1200.0),
+        ("time passed: deals not yet created", 1200.0, 1160.0),
         ("forecast now", 1160.0, 1160.0),
     ]
 
@@ -133,16 +133,28 @@ def test_beyond_eight_deals_the_waterfall_tells_causes() -> None:
     rows = [(f"d{place}", "open_expected", "lost", -100.0 - place) for place in range(8)]
     rows += [("x", "open_expected", "time passed", -1.0), ("y", "open_expected", "time passed", -2.0)]
     labels = list(steps_of([*rows, ("z", "open_expected", "new deal", 4.0)])["label"])
-    assert labels[1:9] == [f"d{place}: lost" for place in reversed(range(8))]
-    assert labels[9:] == ["1 other deal: new deal", "2 other deals: time passed", "forecast now"]
+    assert labels[1:9] == [f"lost: d{place}" for place in reversed(range(8))]
+    assert labels[9:] == ["new deal: 1 other deal", "time passed: 2 other deals", "forecast now"]
 
 
 def test_what_is_too_small_to_be_seen_is_in_the_sum_and_no_bar() -> None:
     steps = steps_of(
         [("a", "open_expected", "lost", -5000.0), ("(none)", "open_expected", "rounding", 0.002)], 9000.0
     )
-    assert list(steps["label"]) == ["forecast before", "Alpha: lost", "forecast now"]
+    assert list(steps["delta"]) == [0.0, -5000.0, 0.002, 0.0]
     assert steps["after"].iloc[-1] == pytest.approx(4000.002, abs=1e-6)
+    spec = waterfall_chart(steps, "EUR", "2025Q2", date(2025, 5, 12), MAY_13)
+    drawn = ["forecast before", "lost: Alpha", "forecast now"]
+    assert [row["step"] for row in values(spec, 2)] == drawn
+
+
+def test_two_deals_of_one_name_are_two_steps() -> None:
+    changes = pd.DataFrame(
+        [("a", "open_expected", "lost", -9.0), ("b", "open_expected", "lost", -8.0)],
+        columns=["deal_key", "part", "cause", "delta"],
+    )
+    steps = waterfall_steps(changes, 100.0, {"a": "Renewal", "b": "Renewal"})
+    assert list(steps["label"][1:3]) == ["lost: Renewal", "lost: Renewal (2)"]
 
 
 def test_gains_are_blue_and_losses_orange_with_their_sign() -> None:
@@ -150,8 +162,8 @@ def test_gains_are_blue_and_losses_orange_with_their_sign() -> None:
     spec = waterfall_chart(steps, "EUR", "2025Q2", date(2025, 5, 12), MAY_13)
     assert {row["step"]: (row["kind"], row["label"]) for row in values(spec, 2)} == {
         "forecast before": ("total", "2.50"),
-        "Beta: lost": ("down", "-45.0"),
-        "Alpha: new deal": ("up", "+30.0"),
+        "lost: Beta": ("down", "-45.0"),
+        "new deal: Alpha": ("up", "+30.0"),
         "forecast now": ("total", "2.48"),
     }
 
@@ -203,7 +215,7 @@ def test_a_long_name_is_cut() -> None:
     changes = pd.DataFrame(
         [("a", "open_expected", "lost", -9.0)], columns=["deal_key", "part", "cause", "delta"]
     )
-    assert waterfall_steps(changes, 100.0, {"a": "x" * 40})["label"][1] == "x" * 33 + "…: lost"
+    assert waterfall_steps(changes, 100.0, {"a": "x" * 40})["label"][1] == "lost: " + "x" * 33 + "…"
 
 
 def test_what_cannot_be_drawn_is_a_sentence_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
