@@ -35,7 +35,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long soak audit lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
+.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long soak audit lint format lock bench bench-build bench-extract bench-forecast screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -138,6 +138,9 @@ format: $(VENV)/.installed-dev ## bring Python into the house style
 
 bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs beside its SQL alone, and Dagster beside dbt alone
 	@$(BIN)/python -m tests.benchmark.overhead
+
+bench-build: $(VENV)/.installed-dev ## measure builds of 100,000 and a million deals beside the floor, their growth, and a night
+	@$(BIN)/python -m tests.benchmark.build_speed --out tests/benchmark/build_speed.txt
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
