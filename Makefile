@@ -27,13 +27,15 @@ TRYTON_VENV := .venv-tryton
 DLT_VENV := .venv-dlt
 READERS := .venv-readers
 SUPERSET_VENV := .venv-superset
+FUZZER := .venv-fuzz
+AUDIT := .venv-audit
 export STAGELEDGER_CONFIG := $(or $(CONFIG),$(STAGELEDGER_CONFIG))
 export STAGELEDGER_DATA := $(or $(DATA),$(STAGELEDGER_DATA))
 CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long lint format lock bench bench-extract bench-forecast screenshot forecast-report clean
+.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long soak audit lint format lock bench bench-build bench-extract bench-forecast screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -49,6 +51,9 @@ backfill: $(VENV)/.installed ## forecast past days again: FROM=2026-03-01 TO=202
 
 purge: $(VENV)/.installed ## take one record out of everything: RECORD=hubspot:deal:123 (DRY_RUN=1 says what would go)
 	@$(CLI) purge --record "$(RECORD)" $(if $(DRY_RUN),--dry-run)
+
+pseudonym: $(VENV)/.installed ## print how the data name an e-mail address, where they are hashed: EMAIL=ann@example.com
+	@$(CLI) pseudonym --email "$(EMAIL)"
 
 status: $(VENV)/.installed ## show the last as_of, days without a forecast, and who holds the lock
 	@$(CLI) status
@@ -108,8 +113,19 @@ test-superset: $(VENV)/.installed-dev $(SUPERSET_VENV)/.installed ## test a real
 	@test -e "$(PUBLISHED)" || $(CLI) run
 	@STAGELEDGER_SUPERSET=$(SUPERSET_VENV) STAGELEDGER_PUBLISHED="$(PUBLISHED)" $(BIN)/python -m pytest tests/bi/test_superset.py
 
-test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; 500 waterfalls
-	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/marts/test_waterfall_properties.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or random_books"
+test-long: $(VENV)/.installed-dev ## run what takes minutes each: thirty nights of every table, and of a CRM; a day with runs in it; a purge; hashed addresses; 500 waterfalls; killed nights
+	@STAGELEDGER_LONG_TESTS=1 $(BIN)/python -m pytest tests/ledger/test_incremental.py tests/reliability/test_salesforce_nights.py tests/pipeline/test_intraday.py tests/pipeline/test_backfills.py tests/reliability/test_publish_readers.py tests/pipeline/test_purge_nightly.py tests/pipeline/test_email_hashing_nightly.py tests/marts/test_waterfall_properties.py tests/reliability/test_nightly_kills.py -k "thirty or 30 or intraday or its_plan or 50 or purged_deal or no_address or random_books or killed_nights"
+
+# A nightly run is killed 100 times where the machine is quick enough; the report says how often it was.
+MINUTES ?= 60
+soak: $(VENV)/.installed-dev $(FUZZER)/.installed ## disturb the product for an hour (kills, fuzzing, full disks, clocks, readers), and write the report; MINUTES=10
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --out tests/soak/soak.txt
+
+# What has an answer in docs/survival.md is left out. --strict: a version that cannot be looked up is no good news.
+LOCKS := requirements.lock requirements-dev.lock requirements-ml.lock requirements-postgres.lock
+audit: $(AUDIT)/.installed ## ask for known weaknesses of every locked dependency (needs the network)
+	@answered=$$(sed -nE 's/^\| ((GHSA|CVE|PYSEC|OSV)-[^ |]+) .*/--ignore-vuln \1/p' docs/survival.md); \
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes $$answered $(addprefix -r ,$(LOCKS))
 
 lint: $(VENV)/.installed-dev ## check style: ruff on Python, sqlfluff on SQL
 	@$(BIN)/ruff check .
@@ -122,6 +138,9 @@ format: $(VENV)/.installed-dev ## bring Python into the house style
 
 bench: $(VENV)/.installed-dev ## measure on the bundled example what dbt costs beside its SQL alone, and Dagster beside dbt alone
 	@$(BIN)/python -m tests.benchmark.overhead
+
+bench-build: $(VENV)/.installed-dev ## measure builds of 100,000 and a million deals beside the floor, their growth, and a night
+	@$(BIN)/python -m tests.benchmark.build_speed --out tests/benchmark/build_speed.txt
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
@@ -144,7 +163,7 @@ lock: $(VENV)/.installed ## resolve the four requirement locks anew from pyproje
 	@$(BIN)/$(LOCK) --constraint requirements-dev.lock --extra postgres --output-file requirements-postgres.lock pyproject.toml
 
 clean: ## remove the virtual environment and tool caches; the data folder stays
-	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) $(READERS) $(SUPERSET_VENV) .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TRYTON_VENV) $(DLT_VENV) $(READERS) $(SUPERSET_VENV) $(FUZZER) $(AUDIT) .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.installed: requirements.lock $(VENV)/.created
 	@$(call install,requirements.lock)
@@ -192,6 +211,19 @@ $(DLT_VENV)/.installed: tests/benchmark/extract/requirements.txt $(VENV)/.create
 	@echo "Making $(DLT_VENV) (half a minute the first time)"
 	@$(BIN)/python -m venv --clear $(DLT_VENV)
 	@$(DLT_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmark/extract/requirements.txt
+	@touch $@
+
+$(AUDIT)/.installed: Makefile $(VENV)/.created
+	@echo "Making $(AUDIT) (about ten seconds the first time)"
+	@$(BIN)/python -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@touch $@
+
+# There is no wheel of it for every system: without it nothing is guided by coverage, and the report says so.
+$(FUZZER)/.installed: tests/soak/requirements.txt $(VENV)/.created
+	@mkdir -p $(FUZZER)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(FUZZER) --only-binary :all: -r tests/soak/requirements.txt \
+	|| echo "atheris has no wheel for this system; fuzzing goes on without it"
 	@touch $@
 
 $(SUPERSET_VENV)/.installed: tests/bi/superset_requirements.txt $(VENV)/.created

@@ -95,6 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     purge.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     purge.set_defaults(command=command_purge)
 
+    pseudonym = commands.add_parser("pseudonym", help="print how the data name an e-mail address")
+    pseudonym.add_argument("--email", required=True)
+    pseudonym.set_defaults(command=command_pseudonym)
+
     home = commands.add_parser("home", help="make the data folder's DAGSTER_HOME and print it")
     home.set_defaults(command=command_home)
 
@@ -256,6 +260,17 @@ def command_purge(options: argparse.Namespace) -> int:
     except PurgeRefused as refused:
         raise UsageError(str(refused)) from None
     write_line(f"purged in {clock.seconds:.0f} s; backups and your own exports are yours to clean")
+    return 0
+
+
+def command_pseudonym(options: argparse.Namespace) -> int:
+    """Print what stands in the data in place of an e-mail address."""
+    emails, address = load_settings().owner_emails(), options.email.strip()
+    if emails is None:
+        raise UsageError("pipeline.yaml has no business.hash_owner_emails: addresses stand as they are")
+    if emails.text(address) == address:
+        raise UsageError(f"EMAIL is {address!r}, and no e-mail address; write EMAIL=ann@example.com")
+    sys.stdout.write(f"{emails.text(address)}\n")
     return 0
 
 

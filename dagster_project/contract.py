@@ -325,6 +325,7 @@ REPORT_ENTITIES: dict[str, Entity] = {
             "entity": "text",
             "hint": "text",
             "key": "text",
+            "record": "text",
         },
     ),
     "reads": Entity(

@@ -108,8 +108,9 @@ def newest_as_of(settings: Settings) -> date:
 
 def find_landed(settings: Settings, job_name: str) -> Landed:
     """What the landing holds now: the as-of day, the newest extraction, a hash over its batches."""
+    landing = Landing(settings.paths.landing, settings.owner_emails())
+    landing.require_same_emails()
     as_of = resolve_as_of(settings, datetime.now(UTC), is_intraday=job_name == INTRADAY_JOB)
-    landing = Landing(settings.paths.landing)
     names = "\n".join(sorted(str(batch.folder.relative_to(landing.root)) for batch in landing.batches()))
     digest = hashlib.sha256(names.encode()).hexdigest()
     return Landed(as_of.day, landing.landed_through(), digest, as_of.warning)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic import Discriminator, Field, SecretStr, Tag, ValidationError, field_validator
 
 from dagster_project.amount_measure import measured
 from dagster_project.api_settings import (
@@ -23,6 +23,7 @@ from dagster_project.api_settings import (
 )
 from dagster_project.metric_settings import Metrics
 from dagster_project.output_settings import Alerts, Forecasting, Publish, Report
+from dagster_project.owner_emails import SHORTEST_KEY, OwnerEmails
 from dagster_project.setting_types import Day, Section, TimeZone
 from dagster_project.settings_errors import add_configuration_problems, add_validation_problems
 from dagster_project.source_settings import (
@@ -59,7 +60,7 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-SECRETS = (("publish", "postgres"), ("alerts", "webhook"))
+SECRETS = (("business", "hash_owner_emails"), ("publish", "postgres"), ("alerts", "webhook"))
 
 
 class Business(Section):
@@ -69,6 +70,8 @@ class Business(Section):
     months of so many weeks each. Such a year ends with a whole week (`week_start`): the last one of the
     month before `fiscal_year_start_month`, or the one that ends nearest to that month's end
     (`fiscal_year_end`).
+
+    `hash_owner_emails`: the key with which e-mail addresses become pseudonyms before they are landed.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Business(Section):
     fiscal_year_start_month: int = Field(1, ge=1, le=12)
     fiscal_calendar: Literal["months", "4-4-5", "4-5-4", "5-4-4"] = "months"
     fiscal_year_end: Literal["last", "nearest"] = "last"
+    hash_owner_emails: SecretStr | None = None
     week_start: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = (
         "monday"
     )
@@ -88,6 +92,16 @@ class Business(Section):
     def _currency(cls, value: str) -> str:
         if not re.fullmatch(r"[A-Z]{3}", value):
             raise ValueError(f"{value!r} is no currency code; write three capital letters such as EUR")
+        return value
+
+    @field_validator("hash_owner_emails")
+    @classmethod
+    def _is_no_short_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < SHORTEST_KEY:
+            raise ValueError(
+                f"the variable holds fewer than {SHORTEST_KEY} characters, so addresses could be guessed; "
+                "make a key with `openssl rand -hex 32`, and keep it"
+            )
         return value
 
     @field_validator("as_of", mode="before")
@@ -142,7 +156,7 @@ class Paths(Section):
 
 def _source_type(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if kind in API_SOURCES else "files"
+    return kind if isinstance(kind, str) and kind in API_SOURCES else "files"
 
 
 Source = Annotated[
@@ -183,6 +197,11 @@ class Settings(Section):
     def facts(self) -> BusinessFacts:
         """The facts of `tables:` as one more source."""
         return BusinessFacts(time_zone=self.business.time_zone, tables=self.tables)
+
+    def owner_emails(self) -> OwnerEmails | None:
+        """What makes pseudonyms of e-mail addresses; None where they are landed as they are."""
+        key = self.business.hash_owner_emails
+        return OwnerEmails(key.get_secret_value().strip()) if key is not None else None
 
     def api_sources(self) -> tuple[ApiSource, ...]:
         """The CRMs that are read over their interfaces."""
@@ -226,7 +245,21 @@ def load_settings(
         raise
     document.raise_problems()
     measure = settings.metrics.amount_measure
-    return settings.model_copy(update={"sources": tuple(measured(s, measure) for s in settings.sources)})
+    return settings.model_copy(
+        update={
+            "sources": tuple(measured(s, measure) for s in settings.sources),
+            "metrics": _with_pseudonyms(settings),
+        }
+    )
+
+
+def _with_pseudonyms(settings: Settings) -> Metrics:
+    """The metrics with the owners that they leave out named as the landing names them."""
+    emails, metrics = settings.owner_emails(), settings.metrics
+    if emails is None:
+        return metrics
+    owners = tuple(emails.text(owner) for owner in metrics.exclude.owners)
+    return metrics.model_copy(update={"exclude": metrics.exclude.model_copy(update={"owners": owners})})
 
 
 def _manual_day(text: str, path: Path) -> date:
@@ -251,7 +284,7 @@ def _with_secrets(document: YamlDocument, environ: Mapping[str, str]) -> dict[st
 
 
 def _source_with_secrets(document: YamlDocument, index: int, source: Any, environ: Mapping[str, str]) -> Any:
-    if not isinstance(source, dict) or source.get("type") not in CONNECTORS:
+    if not isinstance(source, dict) or str(source.get("type")) not in CONNECTORS:
         return source
     keys = [key for key in secret_keys(source["type"]) if key in source]
     return {**source, **{key: resolve_secret(document, ("sources", index, key), environ) for key in keys}}

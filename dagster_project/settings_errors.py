@@ -36,7 +36,7 @@ _NOT_MAPPABLE = {"stage_history": ("time_precision", "change_source")}
 
 def is_later(kind: Any) -> bool:
     """Whether a type of source has its settings, and no connector in this version."""
-    return kind in API_SOURCES and kind not in CONNECTORS
+    return isinstance(kind, str) and kind in API_SOURCES and kind not in CONNECTORS
 
 
 def add_configuration_problems(document: YamlDocument) -> None:
@@ -89,7 +89,9 @@ def _add_source_problems(document: YamlDocument, sources: list[Any]) -> None:
         if isinstance(source.get("field_history"), dict):
             _add_mapping_problems(document, (*at, "field_history"), source["field_history"], FIELD_HISTORY)
         fields = source.get("fields")
-        for name in fields if isinstance(fields, dict) and kind in API_SOURCES else ():
+        for name in (
+            fields if isinstance(fields, dict) and isinstance(kind, str) and kind in API_SOURCES else ()
+        ):
             if name not in OWN_FIELDS:
                 told = f"{name!r} is no field of a deal; {did_you_mean(str(name), OWN_FIELDS)}"
                 document.add((*at, "fields", name), told)
@@ -121,7 +123,9 @@ def _add_stage_problems(document: YamlDocument, at: tuple[str | int, ...], sourc
     for index, line in enumerate(stages):
         if not isinstance(line, dict):
             continue
-        key = (line.get("pipeline"), line.get("id") or line.get("name"), line.get("valid_from"))
+        # a list or block in their place is told by its type, later
+        told = (line.get("pipeline"), line.get("id") or line.get("name"), line.get("valid_from"))
+        key = tuple(str(part) for part in told)
         if key in seen:
             first = document.line((*at, "stages", seen[key]))
             document.add((*at, "stages", index), f"stage {key[1]!r} is already listed in line {first}")
@@ -233,11 +237,12 @@ def _message(
 
 def _allowed_keys(location: tuple[str | int, ...], root: type[BaseModel], data: Any) -> list[str]:
     models: list[type[BaseModel]] = [root]
-    for part in location[:-1]:
+    for place, part in enumerate(location[:-1]):
         if isinstance(part, int):
-            if location[0] == "sources" and len(models) > 1 and isinstance(data["sources"][part], dict):
+            is_source = place == 1 and location[0] == "sources"
+            if is_source and len(models) > 1 and isinstance(data["sources"][part], dict):
                 kind = data["sources"][part].get("type")
-                models = [API_SOURCES.get(kind, models[0])]
+                models = [API_SOURCES.get(str(kind), models[0])]
             continue
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
         nested = [model for f in fields for model in _models_in(f.annotation)]

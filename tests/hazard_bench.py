@@ -15,6 +15,7 @@ from dagster_project.warehouse import Warehouse
 
 MODELS = Path(__file__).resolve().parents[1] / "dbt" / "models" / "forecast"
 BUILD_ORDER = (
+    "int_refused_fields",
     "int_open_spans",
     "int_amount_tiers",
     "int_hazard_histogram",

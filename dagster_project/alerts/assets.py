@@ -8,7 +8,7 @@ from dagster_project import run_lock
 from dagster_project.alerts.alert import by_severity
 from dagster_project.alerts.alert_table import TABLE, bottlenecks, moved_forecasts, write_alerts
 from dagster_project.alerts.notify import secrets_of
-from dagster_project.alerts.standing_alerts import failed_checks, failed_runs, late_sources
+from dagster_project.alerts.standing_alerts import WATCHED_JOBS, failed_checks, failed_runs, late_sources
 from dagster_project.extract.api import redaction
 from dagster_project.forecast.evidence import read_context
 from dagster_project.settings import Settings
@@ -58,7 +58,7 @@ def note_alerts(
     with run_lock.hold(settings.paths.run_lock, run_id, "noting alerts"):
         context = read_context(warehouse)
         found = [] if context.run_kind == "manual" else by_severity([
-            *failed_runs(instance),
+            *failed_runs(instance, other_jobs(instance, run_id)),
             *late_sources(settings),
             *failed_checks(instance, checks),
             *moved_forecasts(warehouse, context.as_of),
@@ -75,6 +75,12 @@ def note_alerts(
             "alerts": dg.MetadataValue.md(alerts_markdown(rows.to_dict("records"))),
         }
     )
+
+
+def other_jobs(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The watched jobs without the one that is running: what it publishes mends the one that failed."""
+    run = instance.get_run_by_id(run_id)
+    return [job for job in WATCHED_JOBS if run is None or job != run.job_name]
 
 
 def alerts_markdown(rows: list[dict[str, object]], shown: int = 30) -> str:

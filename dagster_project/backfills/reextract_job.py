@@ -99,7 +99,9 @@ def reextract(
     reports: dict[str, Sequence[EntityReport]] = {}
     for source in sources:
         before = standing(landing, source)
-        reports[source.name] = extract_api(settings.paths.landing, source, span, reread=True)
+        reports[source.name] = extract_api(
+            settings.paths.landing, source, span, reread=True, emails=settings.owner_emails()
+        )
         refuse_loss(before, standing(landing, source))
         for report in reports[source.name]:
             if report.status is not Status.FAILED:

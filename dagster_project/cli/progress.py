@@ -1,6 +1,7 @@
 """Progress lines of a run: one per step, with rows and seconds; one per layer for the many dbt tables."""
 
 import logging
+import re
 import sys
 import time
 from collections import defaultdict
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 LAYERS = ("staging", "ledger", "marts", "forecast")
+# Signs that steer a terminal, end a line in another way, or turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass
@@ -138,7 +141,13 @@ class Clock:
         return time.monotonic() - self._start
 
 
+def plain_line(text: str) -> str:
+    """A line with its control signs as escapes: no name of a CRM can steer a terminal or turn its text."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def write_line(text: str) -> None:
-    """Write a line to standard output at once, also through a pipe."""
-    sys.stdout.write(f"{text}\n")
+    """Write a text line by line to standard output at once, also through a pipe."""
+    for line in text.split("\n"):
+        sys.stdout.write(f"{plain_line(line)}\n")
     sys.stdout.flush()

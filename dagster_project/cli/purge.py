@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from dagster_project import run_lock
 from dagster_project.cli import purge_published, purge_stores
 from dagster_project.extract.inflight import InUse
-from dagster_project.extract.landing import Landing
+from dagster_project.extract.landing import Landing, LandingError
 from dagster_project.extract.landing_purge import Found, drop_unfinished, find, purge_batches
 from dagster_project.extract.purged import KINDS, PurgeList, RecordName
 from dagster_project.publish.versions import Versions
@@ -63,12 +63,19 @@ def target_of(settings: Settings, text: str) -> Target:
         told = ", ".join(f"{one.name} ({one.type})" for one in settings.sources)
         problem = "several sources are of that type" if matches else "no source has that name"
         raise PurgeRefused(f"RECORD names the source {source!r}, but {problem}; there are: {told}")
-    return Target(RecordName(matches[0].name, kind, record_id.strip()), matches[0].type)
+    emails, record_id = settings.owner_emails(), record_id.strip()
+    named = emails.text(record_id) if emails is not None else record_id
+    return Target(RecordName(matches[0].name, kind, named), matches[0].type)
 
 
 def plan(settings: Settings, target: Target) -> tuple[list[str], Found]:
     """What a purge would take, one line per place. Errors: PurgeRefused when nothing holds the record."""
-    found = find(Landing(settings.paths.landing).batches(), target.name)
+    landing = Landing(settings.paths.landing, settings.owner_emails())
+    try:
+        landing.require_same_emails()
+    except LandingError as error:
+        raise PurgeRefused(str(error)) from error
+    found = find(landing.batches(), target.name)
     purged = PurgeList.read(settings.paths.landing)
     if not found.rows and purged.has(target.name) and not purged.is_unfinished(target.name):
         raise PurgeRefused("this record was purged before, and nothing has brought it back")

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster_project import automation, run_lock
 from dagster_project.alerts.notify import tell
 from dagster_project.cli.instance import PROCESS_TAG, fail_dead_runs, open_instance
-from dagster_project.cli.progress import Clock, Progress, write_line
+from dagster_project.cli.progress import Clock, Progress, plain_line, write_line
 from dagster_project.extract.file_drop import new_files
 from dagster_project.extract.landing import Landing
 from dagster_project.settings import Settings
@@ -27,13 +27,21 @@ class RunFailed(Exception):
     """A run ended without success; the text names the step and the reason in one line."""
 
 
+class IndentingFormatter(logging.Formatter):
+    """Only the first line of a record stands at the margin, so no name of a CRM can pass for a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, further lines indented, other control signs as escapes."""
+        return "\n  ".join(plain_line(line) for line in super().format(record).split("\n"))
+
+
 def open_log(settings: Settings, name: str) -> Path:
     """Send all logging of this process, and Python's warnings, to a file of the data folder."""
     folder = settings.paths.root / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.log"
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(IndentingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

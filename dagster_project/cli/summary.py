@@ -192,7 +192,8 @@ def held(row: Row) -> str:
 def evidence(row: Row) -> str:
     """Why this method."""
     if row["gate_status"] in ("chosen", "passed", "blended"):
-        return f"chosen by its errors on {row['evidence_n_origins']:,} earlier forecasts"
+        told = f"chosen by its errors on {row['evidence_n_origins']:,} earlier forecasts"
+        return f"{told}; {row['fallback_reason']}" if row["fallback_reason"] else told
     return str(row["fallback_reason"] or row["gate_status"])
 
 

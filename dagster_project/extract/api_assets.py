@@ -87,7 +87,14 @@ def _source_assets(
         )
         try:
             _tidy(Landing(settings.paths.landing))
-            reports = extract_api(settings.paths.landing, source, span, wanted, reread=config.reread)
+            reports = extract_api(
+                settings.paths.landing,
+                source,
+                span,
+                wanted,
+                reread=config.reread,
+                emails=settings.owner_emails(),
+            )
         except LandingError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}

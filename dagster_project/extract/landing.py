@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dagster_project.contract import ENTITIES
+from dagster_project.extract.email_hashing import hash_batch, require_same_key
 from dagster_project.extract.inflight import InFlight, sync_file, sync_folder
 from dagster_project.extract.landing_purge import without
 from dagster_project.extract.manifest import (
@@ -37,6 +38,7 @@ from dagster_project.extract.manifest import (
     verify,
 )
 from dagster_project.extract.purged import PurgeList, is_about_records, names_of
+from dagster_project.owner_emails import OwnerEmails
 
 __all__ = [
     "EMPTY",
@@ -84,10 +86,14 @@ class Damaged:
 
 
 class Landing:
-    """The batches under one folder, usually `settings.paths.landing`."""
+    """The batches under one folder, usually `settings.paths.landing`.
 
-    def __init__(self, root: Path) -> None:
+    `emails`: what makes pseudonyms of e-mail addresses in all that is written, where the settings ask for it.
+    """
+
+    def __init__(self, root: Path, emails: OwnerEmails | None = None) -> None:
         self.root = root
+        self.emails = emails
 
     def write(
         self,
@@ -128,6 +134,7 @@ class Landing:
         `facts`: further fields of Manifest. Errors: LandingError when the columns are not those of SCHEMA.
         """
         part = folder / PART
+        self._hash_emails(part)
         self._leave_out_purged(part, stamp)
         parquet = pq.ParquetFile(part)
         if parquet.schema_arrow.names != SCHEMA.names:
@@ -253,6 +260,18 @@ class Landing:
                 f"only {free / 1e6:,.0f} MB are free at {self.root}, and this extraction may need "
                 f"{needed / 1e6:,.0f} MB; free some space, or name a data folder elsewhere with DATA=path"
             )
+
+    def require_same_emails(self) -> None:
+        """Addresses are written as they were before. Errors: LandingError, which says what to do."""
+        held = (batch for batch in self.batches() if batch.manifest.rows)
+        require_same_key(self.root, self.emails, held)
+
+    def _hash_emails(self, part: Path) -> None:
+        if not pq.ParquetFile(part).metadata.num_rows:
+            return
+        self.require_same_emails()
+        if self.emails is not None:
+            hash_batch(part, self.emails)
 
     def _leave_out_purged(self, part: Path, stamp: Stamp) -> None:
         purged = PurgeList.read(self.root)

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dagster_project.contract import SOURCE_ENTITIES, Entity
 from dagster_project.extract.inflight import sync_file, sync_folder
 
 LIST = "_purged.json"
@@ -61,7 +62,7 @@ _BELONGS: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("tryton", "accounts"): ("account", _OWN),
     ("tryton", "owners"): ("owner", _OWN),
 }
-_KIND_OF_FILE = {entity: kind for (source, entity), (kind, _) in _BELONGS.items() if source == "files"}
+_NONE = Entity("", {})
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,23 @@ def names_of(source_type: str, source: str, entity: str, record_id: str, payload
     """The records that a row of the landing belongs to: none, one, or several (a line of several deals)."""
     if (source_type, entity) == ("files", "rejects"):
         told = json.loads(payload)
-        kind, key = _KIND_OF_FILE.get(told.get("entity") or ""), told.get("key")
-        return [RecordName(source, kind, str(key))] if kind and key else []
+        kind, field = record_field(told.get("entity") or "") or ("", "")
+        # Rows refused by an older version name their own key alone.
+        own = told.get("key") if field in SOURCE_ENTITIES.get(told.get("entity"), _NONE).key[:1] else None
+        record_id = told.get("record") or own
+        return [RecordName(source, kind, str(record_id))] if kind and record_id else []
     rule = _BELONGS.get((source_type, entity))
     if rule is None:
         return []
     kind, path = rule
     ids = _at(json.loads(payload), path) if path else [record_id]
     return [RecordName(source, kind, str(found)) for found in ids if found not in (None, "")]
+
+
+def record_field(entity: str) -> tuple[str, str] | None:
+    """The kind of record that a row of a file belongs to, and the field that names it; None: to none."""
+    rule = _BELONGS.get(("files", entity))
+    return (rule[0], rule[1][0]) if rule else None
 
 
 def is_about_records(source_type: str, entity: str) -> bool:

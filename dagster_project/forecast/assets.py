@@ -53,6 +53,7 @@ LEDGER_KEYS = tuple(
         "int_fx_rates",
         "fct_deal_versions",
         "fct_stage_transitions",
+        "int_refused_fields",
         *EVIDENCE_MODELS,
     )
 )

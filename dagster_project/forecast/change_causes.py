@@ -26,6 +26,8 @@ LEFT_OUT = "left out by settings"
 CORRECTION = "correction"
 NOT_BY_DEAL = "not known by deal"
 ROUNDING = "rounding"
+SHARED_OUT = "shared out anew"
+"""Of segments alone: what their deals do not explain."""
 
 CAUSES = (
     WON,

@@ -21,6 +21,7 @@ from dagster_project.forecast.hazard_queries import (
     TIERS,
     WIN_AMOUNTS,
 )
+from dagster_project.forecast.refused_fields import RefusedField, without_history
 from dagster_project.forecast.shared_sql import shared_sql
 from dagster_project.warehouse import Warehouse
 
@@ -47,12 +48,17 @@ class Snapshots:
     closings: pd.DataFrame
 
 
-def read_snapshots(warehouse: Warehouse, days: Sequence[date]) -> Snapshots:
-    """Snapshots of every week's end of the history, and of `days`. The evidence of hazards must be built."""
-    return Snapshots(warehouse.query(_snapshots_sql(days)), warehouse.query(_closings_sql()))
+def read_snapshots(
+    warehouse: Warehouse, days: Sequence[date], refused: Sequence[RefusedField] = ()
+) -> Snapshots:
+    """Snapshots of every week's end of the history, and of `days`, without the `refused` fields.
+
+    The evidence of hazards must be built.
+    """
+    return Snapshots(warehouse.query(_snapshots_sql(days, refused)), warehouse.query(_closings_sql()))
 
 
-def _snapshots_sql(days: Sequence[date]) -> str:
+def _snapshots_sql(days: Sequence[date], refused: Sequence[RefusedField]) -> str:
     is_week = f"asked.date_day = asked.week_end_on and asked.date_day <= {AS_OF}"
     listed = ", ".join(f"date '{day}'" for day in sorted(set(days))) or "date '1900-01-01'"
     is_other = f"asked.date_day in ({listed}) and asked.date_day <> asked.week_end_on"
@@ -84,7 +90,7 @@ def _snapshots_sql(days: Sequence[date]) -> str:
             "curves",
             f"select {curve_columns} from {CURVES} union all select {curve_columns} from curves_of_days",
         ),
-        ("seen_versions", _of_seen_deals(VERSIONS)),
+        ("seen_versions", without_history(_of_seen_deals(VERSIONS), refused)),
         ("seen_moves", _of_seen_deals(TRANSITIONS)),
         ("versions", shared_sql("version_features", "seen_versions")),
         ("moves", shared_sql("move_features", "seen_moves")),

@@ -24,11 +24,12 @@ from dagster_project.forecast.ledger_queries import (
     CALENDAR,
     CYCLES,
     EVENT_DAYS,
-    OPEN_CHANGES,
     STAGES,
+    open_changes_sql,
     won_from_open_sql,
     won_spans_sql,
 )
+from dagster_project.forecast.refused_fields import RefusedField, read_refused_fields
 from dagster_project.forecast.segment_evidence import SegmentFacts, read_segments
 from dagster_project.warehouse import Warehouse
 
@@ -71,6 +72,7 @@ class Evidence:
     segments: the days to forecast by owner, team, region, pipeline and product; None without days.
     by_challenger: the same columns, by the challenger; empty where it is off or has too little to learn from.
     refused_features: what the challenger did not learn from, and why.
+    refused_fields: fields of a source that nothing here looks at, because they tell the outcome.
     """
 
     context: LedgerContext
@@ -87,6 +89,7 @@ class Evidence:
     segments: SegmentFacts | None = None
     by_challenger: pd.DataFrame = field(default_factory=NOTHING_EXPECTED.copy)
     refused_features: tuple[str, ...] = ()
+    refused_fields: tuple[RefusedField, ...] = ()
 
 
 def read_context(warehouse: Warehouse) -> LedgerContext:
@@ -128,16 +131,17 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = (), with_challeng
     context = read_context(warehouse)
     quarters = FiscalQuarters.from_days(warehouse.query(CALENDAR), context.grace_business_days)
     is_scored = has_hazards(warehouse)
+    refused = read_refused_fields(warehouse)
     won_spans = won_spans_sql(context.dates_won)
     by_hazards = _by_hazards(warehouse, days) if is_scored else NOTHING_EXPECTED
     challenge = NO_CHALLENGE
     if with_challenger and is_scored:
-        challenge = challenge_hazards(read_snapshots(warehouse, days), by_hazards, quarters)
+        challenge = challenge_hazards(read_snapshots(warehouse, days, refused), by_hazards, quarters)
     return Evidence(
         context=context,
         quarters=quarters,
         booking_changes=warehouse.query(won_spans + BOOKING_CHANGES),
-        open_changes=warehouse.query(OPEN_CHANGES),
+        open_changes=warehouse.query(open_changes_sql(refused)),
         won_from_open=warehouse.query(won_spans + won_from_open_sql(quarters, context.as_of)),
         cycles=warehouse.query(CYCLES),
         stages=warehouse.query(STAGES),
@@ -147,10 +151,11 @@ def read_evidence(warehouse: Warehouse, days: Sequence[date] = (), with_challeng
         },
         by_hazards=by_hazards,
         wins_of_weeks=wins_of_weeks(warehouse) if is_scored else NO_WINS,
-        deal_scores=scores_of_days(warehouse, days) if is_scored and days else pd.DataFrame(),
-        segments=read_segments(warehouse, quarters, days, context.dates_won, is_scored),
+        deal_scores=scores_of_days(warehouse, days, refused) if is_scored and days else pd.DataFrame(),
+        segments=read_segments(warehouse, quarters, days, context.dates_won, is_scored, refused),
         by_challenger=challenge.expected,
         refused_features=challenge.refused,
+        refused_fields=refused,
     )
 
 

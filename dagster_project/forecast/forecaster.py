@@ -16,6 +16,7 @@ from dagster_project.forecast.daily_book import DailyBook, build_daily_book
 from dagster_project.forecast.deal_scores import deal_rows
 from dagster_project.forecast.evidence import Evidence
 from dagster_project.forecast.gate import JUDGED
+from dagster_project.forecast.refused_fields import AMOUNT_FIELD
 from dagster_project.forecast.segment_rows import segment_bookings
 from dagster_project.forecast.situations import HORIZONS, outlook
 from dagster_project.forecast.tables import ACCURACY, BACKTEST, BOOKINGS, DEALS, GATE, Table
@@ -65,7 +66,10 @@ def make_forecasts(evidence: Evidence, days: Sequence[date], week_starts_on: int
         backtest=backtest,
         accuracy=_frame(list(accuracy_rows(backtest, evidence.context.as_of)), ACCURACY),
         deals=_deals(evidence),
-        notes=tuple(f"the challenger does without {feature}" for feature in evidence.refused_features),
+        notes=(
+            *(field.reason for field in evidence.refused_fields),
+            *(f"the challenger does without {feature}" for feature in evidence.refused_features),
+        ),
     )
 
 
@@ -86,6 +90,12 @@ def _deals(evidence: Evidence) -> pd.DataFrame:
     if evidence.deal_scores.empty:
         return _frame([], DEALS, without=("kind",))
     return deal_rows(evidence.deal_scores, evidence.context)
+
+
+def _in_words(fallback: str | None, evidence: Evidence) -> str | None:
+    """Why no method could be chosen by its errors, and why open deals count without their amounts."""
+    refused = [one.reason for one in evidence.refused_fields if one.field == AMOUNT_FIELD]
+    return "; ".join([fallback, *refused] if fallback else refused) or None
 
 
 def _booking_row(evidence: Evidence, book: DailyBook, record: TrackRecord, served: Served) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def _booking_row(evidence: Evidence, book: DailyBook, record: TrackRecord, serve
         "currency": evidence.context.currency,
         "served_method": served.choice.method,
         "gate_status": served.choice.status,
-        "fallback_reason": served.choice.fallback_reason,
+        "fallback_reason": _in_words(served.choice.fallback_reason, evidence),
         "measure_form": seen.measure_form,
         "evidence_n_origins": served.evidence_origins,
         "interval_status": served.range.status,

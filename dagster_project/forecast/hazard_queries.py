@@ -11,6 +11,7 @@ from datetime import date
 
 import pandas as pd
 
+from dagster_project.forecast.refused_fields import CLOSE_DATE_FIELD, RefusedField, is_known_then
 from dagster_project.forecast.shared_sql import shared_sql
 from dagster_project.warehouse import Warehouse
 
@@ -63,13 +64,15 @@ def expected_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame
     )
 
 
-def scores_of_days(warehouse: Warehouse, days: Sequence[date]) -> pd.DataFrame:
+def scores_of_days(
+    warehouse: Warehouse, days: Sequence[date], refused: Sequence[RefusedField] = ()
+) -> pd.DataFrame:
     """Every open deal of some days with chances, expected amounts and factors (macro `deal_scores`).
 
     Also the label of its stage, the ids of the deal, its close date, and p_win_by_close_date: the chance of
     being won by then, null where that day is over, missing, or further away than curves reach.
     """
-    return warehouse.query(_scores_sql(days))
+    return warehouse.query(_scores_sql(days, refused=refused))
 
 
 def chances_of_days(warehouse: Warehouse, days: Sequence[date], most_deals: int) -> pd.DataFrame:
@@ -135,7 +138,7 @@ def _expected_sql(days: Sequence[date]) -> str:
     )
 
 
-def _scores_sql(days: Sequence[date], every_nth: int = 1) -> str:
+def _scores_sql(days: Sequence[date], every_nth: int = 1, refused: Sequence[RefusedField] = ()) -> str:
     hazards = shared_sql("open_cell_hazards", "cells", HAZARDS, with_reasons=True)
     curves = shared_sql("win_curves", "exposures", "cells", "cell_hazards", with_reasons=True)
     scores = shared_sql("deal_scores", "open_deals", "curves", HAZARDS, WIN_AMOUNTS, CALENDAR_INDEX)
@@ -157,7 +160,7 @@ due as (
     deals.source_relation,
     deals.deal_id,
     versions.close_date,
-    versions.close_date_asof_quality = 'history' as has_close_date_history
+    {is_known_then(CLOSE_DATE_FIELD, refused)} as has_close_date_history
   from scores
   inner join cells
     on scores.as_of = cells.as_of

@@ -7,9 +7,16 @@ Money is in whole thousandths of the reporting currency, so that sums are exact 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
+from dagster_project.forecast.refused_fields import (
+    AMOUNT_FIELD,
+    CLOSE_DATE_FIELD,
+    RefusedField,
+    is_known_then,
+)
 
 THOUSANDTHS = 1000
 
@@ -40,18 +47,18 @@ order by stage_key
 """
 
 # Visible at the end of a day: half-open dates, so a version that ends on its first day never is.
-OPEN_CHANGES = """
+_OPEN_CHANGES = """
 with open_spans as (
   select
     versions.stage_key,
     versions.valid_from_date,
     versions.valid_to_date,
-    case when versions.close_date_asof_quality = 'history' then versions.close_date end as close_date,
+    case when {close_date_is_known} then versions.close_date end as close_date,
     case
-      when versions.amount_asof_quality = 'history' and versions.amount_base > 0
+      when {amount_is_known} and versions.amount_base > 0
         then cast(versions.amount_base * 1000 as bigint)
     end as thousandths,
-    case when versions.amount_asof_quality = 'history' then 1 else 0 end as is_trusted,
+    case when {amount_is_known} then 1 else 0 end as is_trusted,
     case when versions.asof_quality = 'reconstructed' then 1 else 0 end as is_reconstructed
   from ledger.fct_deal_versions as versions
   where versions.status = 'open'
@@ -136,6 +143,14 @@ inner join numbered_days as last_days on won.won_on = last_days.date_day
 group by won.won_on
 order by won.won_on
 """
+
+
+def open_changes_sql(refused: Sequence[RefusedField] = ()) -> str:
+    """Changes of the open book per day, stage and close quarter (`Evidence.open_changes`)."""
+    return _OPEN_CHANGES.format(
+        amount_is_known=is_known_then(AMOUNT_FIELD, refused),
+        close_date_is_known=is_known_then(CLOSE_DATE_FIELD, refused),
+    )
 
 
 def won_spans_sql(dates_won: str) -> str:

@@ -1,4 +1,4 @@
-"""The Dagster skin of the review: three tables downstream of the forecasts, on the same daily partitions."""
+"""The Dagster skin of the review: four tables downstream of the forecasts, on the same daily partitions."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -14,7 +14,7 @@ from dagster_project.forecast.assets import LEDGER_KEYS, MEMORY_SHARE, beyond_da
 from dagster_project.forecast.calibration import ALL_HORIZONS
 from dagster_project.forecast.compared_pairs import Pair
 from dagster_project.forecast.review_queries import deal_names, newest_changes
-from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, LIVE_ACCURACY
+from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, CHANGES_BY_SEGMENT, LIVE_ACCURACY
 from dagster_project.forecast.reviewer import Review, review_forecasts
 from dagster_project.forecast.table_specs import (
     holding_the_warehouse,
@@ -34,6 +34,11 @@ _DESCRIPTIONS = {
 Every change of every deal, with its cause, per quarter and part. They add up to the difference of the two
 stored forecasts; what is no single deal's is a row without a deal. The forecast before is that of the newest
 earlier day that has one, live where there are two.
+""",
+    CHANGES_BY_SEGMENT: """What moved the forecast of each owner, team, region, pipeline, product, by cause.
+
+The changes of deals by whose they are, and what was shared out anew; they add up to the difference of the
+segment's two stored forecasts, and over the segments of a type to the changes of the whole.
 """,
     LIVE_ACCURACY: """How far live forecasts were off, against what was then booked. The backtest is apart.
 
@@ -105,6 +110,9 @@ def describe(warehouse: Warehouse, review: Review, days: Sequence[date]) -> Iter
                 },
             )
         ],
+    )
+    yield dg.MaterializeResult(
+        asset_key=CHANGES_BY_SEGMENT.name, metadata={"rows": review.rows[CHANGES_BY_SEGMENT.name]}
     )
     live = warehouse.query(
         f"select * from {LIVE_ACCURACY.full_name} where segment_type = 'total' and method = 'served' "

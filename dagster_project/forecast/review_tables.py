@@ -44,6 +44,27 @@ CHANGES = Table(
     key=("as_of", "kind", "prior_as_of", "period", "part", "deal_key"),
 )
 
+CHANGES_BY_SEGMENT = Table(
+    "forecast_changes_by_segment",
+    {
+        "as_of": "date",
+        "kind": "string",
+        "prior_as_of": "date",
+        "prior_kind": "string",
+        "period": "string",
+        "quarter_offset": "int",
+        **_SEGMENT,
+        "part": "string",
+        "cause": "string",
+        "deals": "int",
+        "delta": _MONEY,
+        "currency": "string",
+        "definition_version": "string",
+        "run_id": "string",
+    },
+    key=("as_of", "kind", "prior_as_of", "period", "segment_type", "segment", "part", "cause"),
+)
+
 LIVE_ACCURACY = Table(
     "forecast_accuracy_live",
     {
@@ -89,7 +110,7 @@ CALIBRATION = Table(
     key=("segment_type", "segment", "horizon", "decile"),
 )
 
-REVIEW_TABLES = (CHANGES, LIVE_ACCURACY, CALIBRATION)
+REVIEW_TABLES = (CHANGES, CHANGES_BY_SEGMENT, LIVE_ACCURACY, CALIBRATION)
 REVIEW_NAMES = tuple(table.full_name for table in REVIEW_TABLES)
 """What readers get, as schema.name."""
 

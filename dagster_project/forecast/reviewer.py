@@ -25,7 +25,14 @@ from dagster_project.forecast.review_queries import (
     totals_of,
     touched_deals,
 )
-from dagster_project.forecast.review_tables import CALIBRATION, CHANGES, LIVE_ACCURACY, ensure_review_tables
+from dagster_project.forecast.review_tables import (
+    CALIBRATION,
+    CHANGES,
+    CHANGES_BY_SEGMENT,
+    LIVE_ACCURACY,
+    ensure_review_tables,
+)
+from dagster_project.forecast.segment_changes import segment_changes
 from dagster_project.forecast.tables import Table
 from dagster_project.warehouse import Warehouse
 
@@ -54,7 +61,7 @@ def review_forecasts(warehouse: Warehouse, days: Sequence[date]) -> Review:
 def _review(warehouse: Warehouse, context: LedgerContext, days: Sequence[date]) -> Review:
     ensure_review_tables(warehouse)
     pairs = pairs_to_compare(stored_forecasts(warehouse), days, _compared(warehouse))
-    rows = {CHANGES.name: _write_changes(warehouse, pairs, context)}
+    rows = _write_changes(warehouse, pairs, context)
     for table, frame in (
         (LIVE_ACCURACY, _live(warehouse, context)),
         (CALIBRATION, _calibrated(warehouse, context)),
@@ -73,14 +80,14 @@ def _compared(warehouse: Warehouse) -> list[Pair]:
     ]
 
 
-def _write_changes(warehouse: Warehouse, pairs: Sequence[Pair], context: LedgerContext) -> int:
+def _write_changes(warehouse: Warehouse, pairs: Sequence[Pair], context: LedgerContext) -> dict[str, int]:
+    written = {CHANGES.name: 0, CHANGES_BY_SEGMENT.name: 0}
     if not pairs:
-        return 0
+        return written
     totals = totals_of(warehouse, [one for pair in pairs for one in (pair.now, pair.prior)])
     days = [(pair.now.as_of, pair.prior.as_of) for pair in pairs]
     touched, bookings = touched_deals(warehouse, days), moved_bookings(warehouse, days, context.dates_won)
     deals: dict[Stored, pd.DataFrame] = {}
-    written = 0
     for pair in sorted(pairs):
         # A prior forecast is the next one's: only the last few are kept.
         deals = {
@@ -88,12 +95,19 @@ def _write_changes(warehouse: Warehouse, pairs: Sequence[Pair], context: LedgerC
         }
         rows = change_rows(
             pair, totals, deals[pair.prior], deals[pair.now], _of(touched, pair), _of(bookings, pair)
-        ).assign(definition_version=context.definition_version, run_id=context.run_id)
-        place = {"as_of": pair.now.as_of, "kind": pair.now.kind}
-        written += warehouse.replace_rows(
-            CHANGES.full_name, rows[list(CHANGES.columns)], place, CHANGES.columns
         )
+        written[CHANGES.name] += _replace(warehouse, CHANGES, rows, pair, context)
+        rows = segment_changes(warehouse, pair)
+        written[CHANGES_BY_SEGMENT.name] += _replace(warehouse, CHANGES_BY_SEGMENT, rows, pair, context)
     return written
+
+
+def _replace(
+    warehouse: Warehouse, table: Table, rows: pd.DataFrame, pair: Pair, context: LedgerContext
+) -> int:
+    rows = rows.assign(definition_version=context.definition_version, run_id=context.run_id)
+    place = {"as_of": pair.now.as_of, "kind": pair.now.kind}
+    return warehouse.replace_rows(table.full_name, rows[list(table.columns)], place, table.columns)
 
 
 def _of(frame: pd.DataFrame, pair: Pair) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dagster_project.forecast.fiscal_quarters import FiscalQuarters
 from dagster_project.forecast.hazard_queries import CURVES
+from dagster_project.forecast.refused_fields import RefusedField
 from dagster_project.forecast.segment_queries import (
     ANY_DAY,
     booked_by_segment,
@@ -33,7 +34,12 @@ class SegmentFacts:
 
 
 def read_segments(
-    warehouse: Warehouse, quarters: FiscalQuarters, days: Sequence[date], dates_won: str, is_scored: bool
+    warehouse: Warehouse,
+    quarters: FiscalQuarters,
+    days: Sequence[date],
+    dates_won: str,
+    is_scored: bool,
+    refused: Sequence[RefusedField] = (),
 ) -> SegmentFacts | None:
     """Facts about the segments of `days`; None without days, or where the ledger does not say whose deals
     are.
@@ -45,8 +51,8 @@ def read_segments(
     origins = _origins_for(week_ends_of_months(warehouse), days, quarters)
     others = sorted(set(days) - set(origins))
     opened = [
-        open_by_segment(warehouse, origins, CURVES if is_scored else None),
-        open_by_segment(warehouse, others, ANY_DAY if is_scored else None),
+        open_by_segment(warehouse, origins, CURVES if is_scored else None, refused),
+        open_by_segment(warehouse, others, ANY_DAY if is_scored else None, refused),
     ]
     return SegmentFacts(
         pd.concat([rows for rows in opened if len(rows)] or opened[:1], ignore_index=True),

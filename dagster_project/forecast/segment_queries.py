@@ -21,6 +21,7 @@ from dagster_project.forecast.hazard_queries import (
     given_days,
 )
 from dagster_project.forecast.ledger_queries import won_spans_sql
+from dagster_project.forecast.refused_fields import AMOUNT_FIELD, RefusedField, is_known_then
 from dagster_project.forecast.segment_labels import (
     by_segment,
     labelled,
@@ -74,7 +75,12 @@ def week_ends_of_months(warehouse: Warehouse) -> list[date]:
     return [stamp.date() for stamp in rows["week_end"]]
 
 
-def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | None) -> pd.DataFrame:
+def open_by_segment(
+    warehouse: Warehouse,
+    days: Sequence[date],
+    curves: str | None,
+    refused: Sequence[RefusedField] = (),
+) -> pd.DataFrame:
     """The open deals at the end of each day by segment.
 
     `curves`: `CURVES` for week ends, whose curves dbt has built; `ANY_DAY`; None without hazards.
@@ -89,7 +95,7 @@ def open_by_segment(warehouse: Warehouse, days: Sequence[date], curves: str | No
         owners_on(),
         places(),
         products(),
-        _open_versions(curves is not None),
+        _open_versions(curves is not None, refused),
     ]
     if curves == CURVES:
         steps.append(f"{_expected(CURVES)}")
@@ -187,7 +193,7 @@ def _days_asked(days: Sequence[date]) -> str:
     return shared_sql("days_asked", "ledger.dim_date", f"asked.date_day in ({listed})")
 
 
-def _open_versions(is_numbered: bool) -> str:
+def _open_versions(is_numbered: bool, refused: Sequence[RefusedField]) -> str:
     number = shared_sql("number_of_key", "versions.deal_key") if is_numbered else "cast(null as bigint)"
     return f"""deals_open as (
   select
@@ -198,7 +204,7 @@ def _open_versions(is_numbered: bool) -> str:
     versions.owner_key,
     versions.pipeline_key,
     case
-      when versions.amount_asof_quality = 'history' and versions.amount_base > 0
+      when {is_known_then(AMOUNT_FIELD, refused)} and versions.amount_base > 0
         then cast(versions.amount_base * 1000 as bigint)
     end as thousandths
   from days

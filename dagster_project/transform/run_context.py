@@ -172,7 +172,7 @@ def run_context_row(
         "definition_version": metrics.definition_version,
         "settings_json": json.dumps(
             {
-                "business": business.model_dump(mode="json", by_alias=True),
+                "business": business.model_dump(mode="json", by_alias=True, exclude={"hash_owner_emails"}),
                 "metrics": metrics.model_dump(mode="json", by_alias=True),
                 "fields": own_fields(settings),
             },

@@ -40,6 +40,9 @@ The ledger is that of the bundled example, grown: each deal is copied with a key
 its own, moved back by up to twelve weeks. Medians of {rounds} processes each; in brackets the least and
 the most.
 """
+SHARED = """load average of five minutes: {before:.1f} before, {after:.1f} after. Above 2 the machine was
+shared with other work, and CPU seconds read higher than on an idle one.
+"""
 
 
 def measure_core(warehouse: Warehouse) -> dict[str, list[float]]:
@@ -87,7 +90,10 @@ def _measured(step: Callable[[], object]) -> list[float]:
 
 
 def _peak() -> float:
-    # Linux counts in kilobytes of 1024, macOS in bytes.
+    """Peak resident megabytes. What getrusage tells on Linux starts from that of the parent process."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text(encoding="ascii").split("VmHWM:")[1].split()[0]) * 1024 / 1e6
     return (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     )
@@ -136,6 +142,7 @@ def _table(
 def write_report(database: Path, out: Path, deals: int, rounds: int) -> None:
     """Measure a grown ledger and write the report."""
     lines = [HEADER.format(rounds=rounds), f"deals: {deals:,}", ""]
+    load_before = os.getloadavg()[1]
     core = [_in_own_process(database, "core") for _ in range(rounds)]
     sums = [sum(cpu for cpu, _ in one.values()) for one in core]
     all_of_it = {
@@ -153,6 +160,7 @@ def write_report(database: Path, out: Path, deals: int, rounds: int) -> None:
     for challenger in ("off", "on"):
         nights = [_in_own_process(database, challenger) for _ in range(rounds)]
         lines += _table(f"Python layer of one night, forecast: challenger {challenger}", nights, {}, bar)
+    lines.insert(2, SHARED.format(before=load_before, after=os.getloadavg()[1]))
     out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 

@@ -51,7 +51,7 @@ class HubSpotBench:
 
     def run(self, day: datetime = DAY, **options: Any) -> dict[str, EntityReport]:
         """Extract the day; the reports by entity."""
-        own = ("entities", "reread")
+        own = ("entities", "reread", "emails")
         source = hubspot_source(self.server.address, **{n: v for n, v in options.items() if n not in own})
         connector = HubSpotConnector(source, self.clock)
         span = Span(day, day + NIGHT)

@@ -55,6 +55,25 @@ def test_history_that_starts_more_than_a_minute_after_creation_is_left_truncated
     assert unknown == [(False,), (True,), (True,)]
 
 
+def test_a_late_entry_that_a_date_column_tells_counts_the_days_in_its_stage_and_is_no_sample(
+    bench: LedgerBench,
+) -> None:
+    """Only the last change of stage is told: when this one was entered is known, what came before is not."""
+    entered = after(days=3)
+    changes = (
+        Change("1", entered, "lead", change_source="date_column"),
+        Change("2", entered, "lead"),
+    )
+    records = tuple(Record(deal, CREATED, stage="lead") for deal in "12")
+    tables = bench.build(Book(STAGES, records, changes), ["int_stage_visits", "fct_deals"])
+    visits = tables.rows("int_stage_visits", "is_entry_unknown", "is_entry_dated")
+    assert sorted(visits) == [(True, False), (True, True)]
+    assert tables.rows("fct_deals", "deal_id", "stage_entered_on", "days_in_stage", order="deal_id") == [
+        ("1", date(2025, 1, 4), 361),
+        ("2", date(2025, 1, 4), None),
+    ]
+
+
 def test_future_changes_count_from_their_extraction_in_recorded_order_and_the_record_comes_last(
     bench: LedgerBench,
 ) -> None:

@@ -1,13 +1,14 @@
 """A small simulated business in a folder, and what a test asks of its runs and its published file."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+import pyarrow.parquet as pq
 
 from dagster_project.cli.instance import open_instance
 from dagster_project.cli.run import run_nightly
@@ -116,3 +117,26 @@ def runs(settings: Settings) -> list[dg.RunRecord]:
     """All runs of the data folder's instance, newest first."""
     with open_instance(settings) as instance:
         return list(instance.get_run_records())
+
+
+def values(file: Path) -> Iterator[str]:
+    """Every value of a DuckDB or Parquet file, whatever its compression."""
+    if file.suffix == ".parquet":
+        yield str(pq.read_table(file).to_pylist())
+    elif file.suffix == ".duckdb" and not file.is_symlink():
+        with closing(duckdb.connect(str(file), read_only=True)) as connection:
+            tables = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+            for schema, table in tables:
+                rows = connection.execute(f'select t::varchar from "{schema}"."{table}" as t').fetchall()
+                yield "\n".join(row for (row,) in rows)
+
+
+def traces(root: Path, wanted: tuple[str, ...]) -> dict[str, set[str]]:
+    """File → the wanted words that its bytes or values hold."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        texts = [file.read_bytes().decode(errors="replace"), *values(file)]
+        held = {word for word in wanted if any(word in text for text in texts)}
+        if held:
+            found[str(file.relative_to(root))] = held
+    return found

@@ -1,5 +1,6 @@
 """CRMs in Dagster: assets from pipeline.yaml, days in one run, and a budget that ends without failing."""
 
+import logging
 import textwrap
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +11,10 @@ import pytest
 
 from dagster_project import api_settings, automation
 from dagster_project.asset_jobs import build_jobs
+from dagster_project.cli.instance import open_instance
+from dagster_project.cli.run import open_log
 from dagster_project.definitions import landing_definitions, newest_as_of
+from dagster_project.extract import api_assets
 from dagster_project.extract.api_assets import COMPLETE, api_keys, build_api_assets
 from dagster_project.extract.as_of import AsOfError, resolve_as_of
 from dagster_project.extract.landing import SCHEMA, Landing
@@ -115,6 +119,35 @@ def test_a_crm_that_is_down_fails_the_run_and_keeps_what_was_landed(
     assert len([path for path in server.paths() if path.startswith("/deals")]) == 1
     assert Landing(configured.paths.landing).batches("hq", "stages")
     assert not Landing(configured.paths.landing).batches("hq", "deals")
+
+
+def test_the_token_is_in_no_file_that_nights_of_every_kind_leave(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Landing, run store, event logs, the log of the command, a failing night and one of odd answers."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.setenv("HQ_TOKEN", TOKEN)
+    monkeypatch.setattr(api_assets, "RETRY", None)  # nobody waits for the second attempt
+    configured = settings(server, tmp_path)
+    last, root = yesterday(configured), logging.getLogger()
+    handlers, level = root.handlers, root.level
+    log_file = open_log(configured, "run")
+    try:
+        with open_instance(configured) as home:
+            assert land(configured, home, last - timedelta(days=9), last - timedelta(days=8)).success
+            server.always = lambda path: (401, {}, {"message": f"{TOKEN} is no token"})
+            assert not land(configured, home, last - timedelta(days=7), last - timedelta(days=6)).success
+            server.always = lambda path: (200, {}, {"success": True, "data": [TOKEN], "more": False})
+            assert not land(configured, home, last - timedelta(days=5), last).success
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert log_file in files and any(path.suffix == ".db" for path in files)
+    assert [str(path) for path in files if TOKEN.encode() in path.read_bytes()] == []
 
 
 def test_a_feature_that_the_account_lacks_warns_in_its_first_night_only(

@@ -159,3 +159,18 @@ def test_money_is_shown_in_the_size_that_people_say(amount: float | None, shown:
 
 def test_a_date_reads_the_same_in_every_locale() -> None:
     assert long_date(date(2026, 5, 5)) == "5 May 2026"
+
+
+def test_the_pseudonym_of_an_address_is_printed_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["pseudonym", "--email", "ann@example.com"]) == 2
+    assert "no business.hash_owner_emails" in capsys.readouterr().err
+    asked = CONFIG.replace("currency: EUR}", "currency: EUR, hash_owner_emails: '${EMAIL_KEY}'}")
+    (folder / "pipeline.yaml").write_text(asked)
+    monkeypatch.setenv("EMAIL_KEY", "a key of the tests, long enough")
+    assert main(["pseudonym", "--email", "Ann"]) == 2
+    assert "no e-mail address" in capsys.readouterr().err
+    assert main(["pseudonym", "--email", " Ann@example.com"]) == 0
+    # printf 'ann@example.com' | openssl dgst -sha256 -hmac 'a key of the tests, long enough'
+    assert capsys.readouterr().out == "email-e8e14297ec8b\n"

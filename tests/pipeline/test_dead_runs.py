@@ -12,6 +12,8 @@ import dagster as dg
 import pytest
 
 from dagster_project import run_lock
+from dagster_project.alerts.assets import other_jobs
+from dagster_project.alerts.standing_alerts import WATCHED_JOBS, failed_runs
 from dagster_project.cli.instance import PROCESS_TAG, abandoned_lock_run, fail_dead_runs
 
 
@@ -81,3 +83,14 @@ def test_a_lock_that_is_held_or_was_given_back_names_no_dead_run(settings: Simpl
     assert abandoned_lock_run(path) is None
     lock.release()
     assert abandoned_lock_run(path) is None
+
+
+def test_the_run_that_mends_a_killed_night_publishes_no_alert_of_it(instance: dg.DagsterInstance) -> None:
+    """Its tables are then those of an undisturbed night; another job that failed is still told."""
+    killed = started(instance)
+    instance.report_run_failed(killed, "The process of this run ended without saying so (killed?).")
+    mending = started(instance)
+    assert [alert.subject for alert in failed_runs(instance)] == ["nightly"]
+    assert failed_runs(instance, other_jobs(instance, mending.run_id)) == []
+    assert other_jobs(instance, mending.run_id) == [job for job in WATCHED_JOBS if job != "nightly"]
+    assert other_jobs(instance, "a run that nobody knows") == list(WATCHED_JOBS)

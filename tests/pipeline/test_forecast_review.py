@@ -69,7 +69,7 @@ def balance(settings: SimpleNamespace) -> list[tuple]:
         with parts as (
           unpivot (
             select as_of, kind, period, already_won, open_expected, not_yet_created_expected
-            from forecast.forecast_bookings
+            from forecast.forecast_bookings where segment_type = 'total'
           ) on already_won, open_expected, not_yet_created_expected into name part value amount
         ),
         told as (

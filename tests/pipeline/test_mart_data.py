@@ -132,6 +132,8 @@ def test_readiness_says_which_metrics_the_export_carries(export: LedgerTables) -
         "win_rate_narrow",
         "quota_attainment",
         "forecast_category",
+        "submitted_amount",
+        "bias",
     }
     # o2 has no start; Bo has no region; the cycle starts at the stage entry; 70 % have an account;
     # some rules of hygiene ask for columns that the export lacks
@@ -158,6 +160,12 @@ def test_readiness_gives_the_reason_with_its_counts_and_the_way_out(export: Ledg
     assert way_out
     cycle = export.one(READINESS, "reason_text", where="metric = 'sales_cycle_median_days'")
     assert "starts at the first dated stage entry" in cycle
+    said, way_in = export.one(READINESS, "reason_text", "how_to_unlock", where="metric = 'submitted_amount'")
+    assert said == (
+        "0 of 0 submitted forecasts can be compared with the model and the outcome, "
+        "because nobody has submitted one: there is nothing to measure yet."
+    )
+    assert "tables: submissions" in way_in
     assert export.one(READINESS, "how_to_unlock", "missing_fields", where="metric = 'won_amount'") == (
         None,
         None,

@@ -1,19 +1,17 @@
 """A deal is purged from a business after its night: it is in no byte or value of the data folder any more."""
 
 import csv
-from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 import pytest
 
 from dagster_project.cli.purge import plan, purge, target_of
 from dagster_project.publish.versions import current_file
 from tests.long_tests import LONG
-from tests.pipeline.nightly_bench import Business, published, settle, simulated_business
+from tests.pipeline.nightly_bench import Business, published, settle, simulated_business, traces
 
 pytestmark = [pytest.mark.slow, LONG]
 
@@ -26,29 +24,6 @@ CANARIES = {
 REFUSED = "Echidna Potoroo"
 TRACES = ("Quokka", "Zanzibar", "Wombat", "Numbat", "Dropbear", "Bilby", "Echidna", "Potoroo")
 FACTS = "deal_id, status, stage_key, owner_key, account, started_on, close_date, open_amount, won_amount"
-
-
-def values(file: Path) -> Iterator[str]:
-    """Every value of a DuckDB or Parquet file, whatever its compression."""
-    if file.suffix == ".parquet":
-        yield str(pq.read_table(file).to_pylist())
-    elif file.suffix == ".duckdb" and not file.is_symlink():
-        with closing(duckdb.connect(str(file), read_only=True)) as connection:
-            tables = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
-            for schema, table in tables:
-                rows = connection.execute(f'select t::varchar from "{schema}"."{table}" as t').fetchall()
-                yield "\n".join(row for (row,) in rows)
-
-
-def traces(root: Path, wanted: tuple[str, ...] = TRACES) -> dict[str, set[str]]:
-    """File → the words of the deal that its bytes or values hold."""
-    found: dict[str, set[str]] = {}
-    for file in sorted(path for path in root.rglob("*") if path.is_file()):
-        texts = [file.read_bytes().decode(errors="replace"), *values(file)]
-        held = {word for word in wanted if any(word in text for text in texts)}
-        if held:
-            found[str(file.relative_to(root))] = held
-    return found
 
 
 def write_canaries(business: Business) -> str:
@@ -95,7 +70,7 @@ def test_a_purged_deal_is_nowhere_and_no_night_brings_it_back(tmp_path: Path) ->
     before, total_before = facts(business), open_pipeline(business)
     first = current_file(settings.paths.published_dir)
     assert first is not None and deal_id in before
-    held = traces(business.data)
+    held = traces(business.data, TRACES)
     assert any(name.startswith("published/report") for name in held)
     assert any(name.startswith("published/parquet-") for name in held)
     assert {"warehouse.duckdb", "published/marts-1.duckdb"} <= held.keys()
@@ -119,7 +94,7 @@ def test_a_purged_deal_is_nowhere_and_no_night_brings_it_back(tmp_path: Path) ->
     assert ["Quokka" in names for _, names in seen] == [line != "published" for line, _ in seen]
     assert seen[-1] == ("published", "[]")
 
-    assert traces(business.data) == {}
+    assert traces(business.data, TRACES) == {}
     assert traces(business.data, (deal_id,)) == {}
     after = facts(business)
     assert after == {deal: row for deal, row in before.items() if deal != deal_id}
@@ -132,5 +107,5 @@ def test_a_purged_deal_is_nowhere_and_no_night_brings_it_back(tmp_path: Path) ->
     export.write_text(export.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     settle(business.export)
     business.nightly()
-    assert traces(business.data) == {}
+    assert traces(business.data, TRACES) == {}
     assert facts(business) == after

@@ -88,6 +88,32 @@ def test_neither_a_new_mapping_of_the_file_nor_a_new_file_brings_it_back(busines
     assert sorted(deal["deal_id"] for deal in business.landed("deals")) == ["78", "79"]
 
 
+def test_a_purged_record_that_a_file_still_has_is_counted_and_nowhere_quoted(business: Business) -> None:
+    purge(business)
+    business.write(
+        "deals_3.csv",
+        "ID,Name,Stage,Amount\n"
+        f"77,a,{CANARY} stage,1\n"  # an unknown stage
+        f"77,b,Offer,{CANARY}\n"  # no number
+        f"{CANARY},x\n"  # cannot be told apart, so nobody knows whose it is
+        "78,Other deal,Offer,soon\n"
+        "79,New,Nowhere,40\n",
+    )
+    business.write("log_2.csv", f"ID,Stage,At\n77,Offer,{CANARY}\n78,Offer,later\n")
+    result = business.extract(now=NOW + timedelta(days=1))
+    deals, log = result.of("deals")[-1], result.of("stage_history")[-1]
+    assert (deals.rows_read, deals.rows_kept, deals.rows_rejected) == (5, 2, 3)
+    assert [(reject.row, reject.value, reject.hint is None) for reject in deals.rejects] == [
+        (4, None, True),
+        (5, "soon", False),
+    ]
+    assert [unknown.value for unknown in deals.unknown_values] == ["Nowhere"]
+    assert [(reject.row, reject.value) for reject in log.rejects] == [(3, "later")]
+    assert CANARY not in str(result) + everything(business.landing.root)
+    told = {(row["file"], row["row"]): row["record"] for row in business.landed("rejects")}
+    assert told == {("deals_3.csv", "4"): None, ("deals_3.csv", "5"): "78", ("log_2.csv", "3"): "78"}
+
+
 def test_the_list_of_purged_records_holds_a_keyed_hash_and_no_id(business: Business) -> None:
     purge(business)
     text = (business.landing.root / "_purged.json").read_text()
@@ -182,6 +208,12 @@ def test_a_batch_whose_file_fits_no_manifest_is_still_damaged(business: Business
         (("pipedrive", "pd", "changelog", "9"), {"changes": []}, [("deal", "9")]),
         (("tryton", "try", "stage_history", "9@2026"), {"deal": 9}, [("deal", "9")]),
         (("files", "f", "rejects", "f.csv:3"), {"entity": "deals", "key": "7"}, [("deal", "7")]),
+        (
+            ("files", "f", "rejects", "f.csv:3"),
+            {"entity": "line_items", "key": "7", "record": "D"},
+            [("deal", "D")],
+        ),
+        (("files", "f", "rejects", "f.csv:3"), {"entity": "line_items", "key": "7"}, []),
         (("files", "f", "products", "p1"), {"product_id": "p1"}, []),
     ],
 )

@@ -81,7 +81,7 @@ def canary() -> Mapping[str, Sequence[Row]]:
     ]  # fmt: skip
     rows["mart_loss_reasons"] = [
         {**team("South"), **QUARTER, "period_type": "year", "period": "2026", "breakdown": "reason",
-         "item": "canary reason", "deals_lost": 4, "lost_amount": 777_123}
+         "item": "lost to the canary", "deals_lost": 4, "lost_amount": 777_123}
     ]  # fmt: skip
     change = {"kind": "live", "prior_kind": "live", "period": "2026Q2", "quarter_offset": 0, "cause": "won"}
     rows["forecast_changes"] = [

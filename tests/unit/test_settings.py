@@ -329,3 +329,36 @@ def test_a_challenger_without_its_package_says_what_installs_it(
     ((line, words),) = problems(tmp_path, GOOD + "forecast: {challenger: on}\n")
     assert line == len(GOOD.splitlines()) + 1
     assert "scikit-learn, which is not installed; run `make ml`, or write off" in words
+
+
+HASHED = GOOD.replace("currency: EUR\n", "currency: EUR\n  hash_owner_emails: ${EMAIL_KEY}\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "words"),
+    [
+        (HASHED, {}, "EMAIL_KEY is not set"),
+        (HASHED, {"EMAIL_KEY": ""}, "EMAIL_KEY is not set"),
+        (HASHED, {"EMAIL_KEY": "  canary, 15 chars "[:17]}, "fewer than 16 characters"),
+        (HASHED.replace("${EMAIL_KEY}", "a canary in the file"), {}, "${BUSINESS_HASH_OWNER_EMAILS}"),
+    ],
+)
+def test_a_key_for_addresses_is_no_literal_and_not_short(
+    tmp_path: Path, text: str, environ: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environ)
+    assert words in str(caught.value) and "pipeline.yaml:5: business.hash_owner_emails" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_owners_left_out_by_address_are_named_as_they_are_landed_and_the_key_is_told_nowhere(
+    tmp_path: Path,
+) -> None:
+    text = HASHED + "metrics: {exclude: {owners: [Ann@Example.com, Tom]}}\n"
+    good = load(tmp_path, text, EMAIL_KEY="a canary of 18 chars")
+    emails = good.owner_emails()
+    assert emails is not None
+    assert good.metrics.exclude.owners == (emails.text("ann@example.com"), "Tom")
+    assert "canary" not in repr(good) + good.model_dump_json()
+    assert load(tmp_path, GOOD).owner_emails() is None

@@ -34,6 +34,7 @@ from dagster_project.extract.api.reconciliation import reconcile
 from dagster_project.extract.api.told_once import ToldOnce
 from dagster_project.extract.inflight import InUse
 from dagster_project.extract.landing import Landing
+from dagster_project.owner_emails import OwnerEmails
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +49,17 @@ def extract_api(
     *,
     connector: Connector | None = None,
     reread: bool = False,
+    emails: OwnerEmails | None = None,
 ) -> tuple[EntityReport, ...]:
     """Land what is due of a source up to the end of `span`, entity by entity.
 
     What fails or waits is in its report, and the others go on. `reread`: the span again, although covered.
+    `emails`: what makes pseudonyms of e-mail addresses.
     Errors: LandingError (disk). Errors of the CRM never leave here.
     """
-    run = Extraction(Landing(landing_root), source, connector or open_connector(source), span, reread)
+    landing = Landing(landing_root, emails)
+    landing.require_same_emails()
+    run = Extraction(landing, source, connector or open_connector(source), span, reread)
     wanted = [spec for spec in run.connector.ENTITIES if entities is None or spec.name in entities]
     try:
         return run.extract(wanted)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from dagster_project.extract.api.json_text import require_json
+from dagster_project.extract.api.json_text import require_json, without_half_characters
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8 text. Errors: ValueError, which is asked again."""
-        return self.body.decode("utf-8-sig")
+        """The body as UTF-8 text, its JSON fit for DuckDB. Errors: ValueError, which is asked again."""
+        return without_half_characters(self.body.decode("utf-8-sig"))
 
     def json(self) -> Any:
         """The parsed body. Errors: Malformed, which is asked again."""

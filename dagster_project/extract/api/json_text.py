@@ -9,10 +9,17 @@ import orjson
 
 from dagster_project.extract.api.api_errors import Malformed
 
+_BLANKS = " \t\r\n"  # a blank of another kind is no JSON
 _BLANK = re.compile(r"[ \t\r\n]*")
 _FIRST_KEY = re.compile(r'\{[ \t\r\n]*"[^"\\]*"[ \t\r\n]*:')
 # Objects inside a record may begin as records do: after so many wrong guesses its end is looked for in order.
 _GUESSES = 3
+# An escape: a pair of surrogates, half of one, or any other (the second of two backslashes begins none).
+_ESCAPE = re.compile(
+    r"\\(?:(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -41,6 +48,16 @@ class Listing:
     records: list[RawRecord]
 
 
+def without_half_characters(text: str) -> str:
+    """JSON with U+FFFD for each escape of half a character (an emoji that a CRM has cut in two).
+
+    Python takes them, DuckDB refuses the whole record: one would end every build from its landing on.
+    """
+    if "\\ud" not in text and "\\uD" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: "\\ufffd" if found["half"] else found[0], text)
+
+
 def read_listing(text: str, *path: str) -> Listing:
     """Split an answer at the list under `path` (`"results"`, or `"data", "items"`); no path: it is a list.
 
@@ -65,7 +82,8 @@ def require_json(body: bytes) -> Any:
     if not body.strip():
         raise Malformed("the answer is empty")
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        text = body.decode(json.detect_encoding(body))
+        return json.loads(without_half_characters(text), parse_constant=_refuse_constant)
     except RecursionError:
         raise Malformed("the answer is nested without end") from None
     except Malformed:
@@ -86,6 +104,8 @@ def _value(text: str, at: int, path: tuple[str, ...], records: list[RawRecord]) 
     at = _skip(text, at + 1)
     while text[at] != "}":
         key, at = _DECODER.raw_decode(text, at)
+        if not isinstance(key, str):
+            raise Malformed(f"the answer is no JSON (no name before {at})")
         at = _expect(text, at, ":")
         if key == path[0]:
             is_found = True
@@ -125,7 +145,7 @@ def _until_no_guess(text: str, at: int, border: str, records: list[RawRecord]) -
     gap = border.index("{")
     end, wrong = at, 0
     while wrong < _GUESSES and (end := text.find(border, end + 1)) >= 0:
-        piece = text[at:end].rstrip()
+        piece = text[at:end].rstrip(_BLANKS)
         try:
             records.append(RawRecord(orjson.loads(piece), piece))
         except orjson.JSONDecodeError:

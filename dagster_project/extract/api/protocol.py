@@ -15,11 +15,25 @@ from typing import Any, ClassVar
 
 from dagster_project.api_settings import ApiSource
 from dagster_project.extract.api.http import Client
+from dagster_project.extract.api.odd_answers import told_with_its_place
 
 # Our own words in the payload of a tombstone; no vendor uses this key.
 OWN_KEY = "stageledger"
 
 Cursor = dict[str, Any]
+
+# What a connector trips over in these becomes an error with its place: odd_answers.
+_LOOKS_INTO_ANSWERS = (
+    "probe",
+    "read",
+    "read_with_companion",
+    "read_ids",
+    "ids",
+    "watermark",
+    "needs_sweep",
+    "properties",
+    "schema",
+)
 
 
 class Reading(Enum):
@@ -131,6 +145,12 @@ class Connector(ABC):
 
     client: Client
     api_version: str = ""
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        for name in _LOOKS_INTO_ANSWERS:
+            if name in vars(cls):
+                setattr(cls, name, told_with_its_place(vars(cls)[name]))
 
     @abstractmethod
     def __init__(self, source: ApiSource) -> None: ...

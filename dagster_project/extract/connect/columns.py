@@ -7,9 +7,9 @@ from dagster_project.contract import FIELD_HISTORY, SOURCE_ENTITIES, Entity, Kin
 from dagster_project.extract.connect.joins import Join
 from dagster_project.extract.connect.profile import Column, DateOrder, FileProfile, agreed_mark, agreed_order
 from dagster_project.extract.connect.vocabulary import (
-    ENTERED,
     EXACT,
     VendorExport,
+    is_about_stages,
     likeness,
     vendor_exports,
     vocabulary,
@@ -97,7 +97,7 @@ def map_file(profile: FileProfile, entity: str, evidence: str) -> FileMatch:
         for column in profile.columns:
             if column.kind != "empty" and name not in _ANYTHING and not _fits(column, kind):
                 continue
-            if entity == "deals" and ENTERED.match(column.header):
+            if entity == "deals" and is_about_stages(column.header):
                 continue
             if vendor and vendor.fields.get(words(column.header)) == name:
                 why = f"{vendor.name} exports call it so"

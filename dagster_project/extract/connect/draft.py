@@ -15,6 +15,8 @@ from dagster_project.extract.connect.matching import Matching, why_unused
 from dagster_project.extract.connect.profile import Column
 from dagster_project.extract.connect.proposal import Proposal
 from dagster_project.extract.connect.stages import StageProposal
+from dagster_project.extract.connect.status_words import StatusProposal
+from dagster_project.extract.connect.vocabulary import dates_stage_change
 
 ALIAS_FILE = "aliases.csv"
 _WIDTH = 44
@@ -106,6 +108,7 @@ def _lines(proposal: Proposal, out: Path) -> Iterator[str]:
             if match is deals:
                 yield from _entered(proposal)
                 yield from _stages(proposal.stages.stages)
+                yield from _statuses(proposal.statuses.words)
     yield from _facts(proposal, out)
     if proposal.closed_by_event:
         yield ""
@@ -173,6 +176,8 @@ def _entered(proposal: Proposal) -> Iterator[str]:
     for stage, header in entered.items():
         shared = list(entered.values()).count(header) > 1
         why = "filled when a deal is closed" if shared else "filled from this stage on, blank before"
+        if dates_stage_change(header):
+            why = "the last change of stage: dates the stage a deal is in"
         if "enter" in header.lower():
             why = "its header says so"
         yield _line(f"      {scalar(stage)}: {scalar(header)}", f"{why}{_values(columns[header])}")
@@ -194,6 +199,20 @@ def _stages(stages: Sequence[StageProposal]) -> Iterator[str]:
         yield _line(
             f"      - {{{', '.join(parts)}}}",
             f"{mark}{stage.evidence} · {stage.deals:,} deals · {stage.confidence}",
+        )
+
+
+def _statuses(statuses: Sequence[StatusProposal]) -> Iterator[str]:
+    if not statuses:
+        return
+    yield ""
+    yield "    # The business's own words for the state of a deal."
+    yield "    statuses:"
+    for status in statuses:
+        mark = "CHECK: " if status.confidence == "low" else ""
+        yield _line(
+            f"      {scalar(status.word)}: {status.outcome}",
+            f"{mark}{status.evidence} · {status.deals:,} deals · {status.confidence}",
         )
 
 

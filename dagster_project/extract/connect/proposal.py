@@ -14,6 +14,7 @@ from dagster_project.extract.connect.matching import Matching, match_files, what
 from dagster_project.extract.connect.profile import Column, FileProfile
 from dagster_project.extract.connect.stage_facts import StageFacts
 from dagster_project.extract.connect.stages import StageReading, read_stages
+from dagster_project.extract.connect.status_words import StatusReading, read_statuses
 
 _FEWEST, _MOSTLY = 5, 0.5
 TableKey = tuple[Path, str | None, str | None]
@@ -44,6 +45,7 @@ class Proposal:
     deliveries: Mapping[TableKey, Delivery]
     currency: str
     currency_evidence: str | None
+    statuses: StatusReading = field(default_factory=StatusReading)
     aliases: Mapping[str, tuple[Alias, ...]] = field(default_factory=dict)
     closed_by_event: str | None = None
     """Why closed deals are dated by their closing and not by their close date; None when these agree."""
@@ -60,6 +62,7 @@ class Proposal:
         fields = [m for match in self.matching.files for m in match.fields.values()]
         unsure = sum(match.confidence == "low" for match in fields)
         unsure += any(stage.confidence == "low" for stage in self.stages.stages)
+        unsure += any(status.confidence == "low" for status in self.statuses.words)
         return unsure + (self.currency_evidence is None)
 
 
@@ -78,11 +81,14 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
     log = matching.of("stage_history") or matching.of("field_history")
     by_key = {delivery.newest.key: delivery for delivery in deliveries}
     reading = StageReading(())
+    facts = _facts(deals, log)
+    statuses = read_statuses(facts.status, facts.dates, facts.has_lost_reason)
     if matching.of("stages") is None:
         ids, stages = (deals.fields[name].column.header for name in ("deal_id", "stage"))
         snapshots = snapshot_frame(by_key[deals.profile.key].files, ids, stages)
-        reading = read_stages(_facts(deals, log, snapshots))
-    deals = _with_dates(deals, reading, has_log=log is not None)
+        told = facts.status if facts.status is None else statuses.translated(facts.status)
+        reading = read_stages(replace(facts, status=told, snapshots=snapshots))
+    deals = _with_dates(deals, reading, statuses)
     files = tuple(_with_teams(match) for match in (deals, *matching.files[1:]))
     currency, evidence = _currency(files)
     return Proposal(
@@ -91,6 +97,7 @@ def propose(profiles: Sequence[FileProfile]) -> Proposal:
         deliveries=by_key,
         currency=currency,
         currency_evidence=evidence,
+        statuses=statuses,
         aliases=_aliases(files),
         closed_by_event=_closed_by_event(files[0], reading),
         notes=reading.notes,
@@ -120,7 +127,7 @@ def _refuse_undecided(match: FileMatch) -> None:
             )
 
 
-def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | None) -> StageFacts:
+def _facts(deals: FileMatch, log: FileMatch | None) -> StageFacts:
     stage = deals.fields["stage"].column
     rows = _newest_rows(deals) if log is not None and log.profile is deals.profile else stage.values.index
 
@@ -141,7 +148,6 @@ def _facts(deals: FileMatch, log: FileMatch | None, snapshots: pd.DataFrame | No
         lived=(ended.days - created.days).dt.total_seconds() / 86_400 if created and ended else None,
         has_lost_reason=lost_reason and lost_reason.values.notna(),
         log=log and log_frame(log),
-        snapshots=snapshots,
     )
 
 
@@ -155,7 +161,7 @@ def _newest_rows(deals: FileMatch) -> pd.Index:
     return frame.drop_duplicates("deal", keep="last").sort_index().index
 
 
-def _with_dates(deals: FileMatch, reading: StageReading, *, has_log: bool) -> FileMatch:
+def _with_dates(deals: FileMatch, reading: StageReading, statuses: StatusReading) -> FileMatch:
     """The deals with their dates by content: a closing date is no expected one, and the reverse."""
     fields = dict(deals.fields)
     mapped = fields.get("close_date")
@@ -167,6 +173,12 @@ def _with_dates(deals: FileMatch, reading: StageReading, *, has_log: bool) -> Fi
         fields["closed_at"] = FieldMatch("closed_at", closing, why, "high")
         if "close_date" not in fields:
             fields["close_date"] = FieldMatch("close_date", closing, why, "high")
+    elif statuses.closing and "closed_at" not in fields:
+        column = deals.profile.column(statuses.closing)
+        why = "filled where the status says that a deal is closed"
+        fields = {f: m for f, m in fields.items() if m.column is not column}
+        fields["closed_at"] = FieldMatch("closed_at", column, why, "high")
+        fields.setdefault("close_date", FieldMatch("close_date", column, why, "high"))
     elif mapped is not None:
         share = f"{mapped.column.fill_share:.0%} of all deals, open ones too"
         why = f"{mapped.evidence}; filled in {share}: expected while open"

@@ -22,6 +22,8 @@ from dagster_project.extract.connect.stage_facts import (
 from dagster_project.extract.connect.stage_order import stage_places
 from dagster_project.extract.connect.vocabulary import (
     ENTERED,
+    dates_stage_change,
+    is_about_stages,
     outcome_by_name,
     words,
 )
@@ -130,7 +132,7 @@ def closing_column(facts: StageFacts, fills: pd.DataFrame) -> str | None:
     open_ones = set(fills.index) - closed_by_word(facts)
     found: list[tuple[int, float, str]] = []
     for column in facts.dates:
-        if column.header not in fills or ENTERED.match(column.header):
+        if column.header not in fills or is_about_stages(column.header):
             continue
         shares = fills[column.header]
         full, none = shares >= NEARLY_ALL, shares <= NEARLY_NONE
@@ -242,16 +244,32 @@ def entry_columns(
     named: Mapping[str, Sequence[str]],
     closing: str | None,
 ) -> dict[str, str]:
-    """Stage → column with the date of its entry: by the header's words, else by where its filling begins."""
+    """Stage → column with the date of its entry: by the header's words, else by where its filling begins.
+
+    The date of the last change of stage dates the stage that a deal is in, where it has no other column.
+    """
     if named:
         return {stage: headers[0] for stage, headers in named.items()}
-    if facts.log is not None or (facts.pipeline is not None and facts.pipeline.nunique() > 1):
+    if facts.log is not None:
         return {}
+    moved = next((column.header for column in facts.dates if dates_stage_change(column.header)), None)
+    last = {stage.name: moved for stage in proposals} if moved else {}
+    if facts.pipeline is not None and facts.pipeline.nunique() > 1:
+        return last
+    return last | _columns_by_filling(proposals, facts, fills, closing)
+
+
+def _columns_by_filling(
+    proposals: Sequence[StageProposal], facts: StageFacts, fills: pd.DataFrame, closing: str | None
+) -> dict[str, str]:
+    """Stage → column that is blank before it and filled from it on; ends → the column of their closing."""
     open_ones = [p.name for p in proposals if p.outcome == "open" and p.name in fills.index]
     ends = [p.name for p in proposals if p.outcome != "open" and p.name in fills.index]
     entered: dict[str, str] = {}
     for column in facts.dates:
-        if column.header == closing or not _may_be_entry(column, facts, closing):
+        if column.header == closing or dates_stage_change(column.header):
+            continue
+        if not _may_be_entry(column, facts, closing):
             continue
         shares = fills[column.header]
         full = [shares[name] >= NEARLY_ALL for name in open_ones]

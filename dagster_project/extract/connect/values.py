@@ -37,6 +37,11 @@ def bare_numbers(values: list[str]) -> list[str | None]:
     return _query("bare_amount(x)", pd.Series(values, dtype="object"))
 
 
+def known_statuses(values: list[str]) -> dict[str, str | None]:
+    """Words for the state of a deal → what a run takes them for; None for those that need a line."""
+    return dict(zip(values, _query("status_text(label(x))", pd.Series(values, dtype="object")), strict=True))
+
+
 def money_codes(values: list[str]) -> set[str]:
     """The currencies that amounts bear by code or symbol; $ counts as USD, ¥ as JPY, other doubts not."""
     codes = _query("money_code(x)", pd.Series(values, dtype="object"))

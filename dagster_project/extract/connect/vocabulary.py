@@ -31,7 +31,8 @@ class VendorExport:
 class Vocabulary:
     """Words per kind of file, field, outcome and progress of a sale, all as `words` writes them.
 
-    `history_fields`: what a field history calls a field → our field.
+    `history_fields`: what a field history calls a field → our field. `stage_changed`: what dates the entry
+    into the stage that a deal is in now.
     """
 
     files: Mapping[str, frozenset[str]]
@@ -40,6 +41,7 @@ class Vocabulary:
     outcomes: Mapping[str, frozenset[str]]
     progress: Mapping[str, float]
     pipelines: Mapping[str, tuple[str, ...]]
+    stage_changed: tuple[str, ...]
 
 
 def words(text: str) -> str:
@@ -72,6 +74,7 @@ def vocabulary() -> Vocabulary:
         outcomes={outcome: frozenset(map(words, names)) for outcome, names in data["outcomes"].items()},
         progress={words(name): float(place) for place, names in data["progress"].items() for name in names},
         pipelines={name: tuple(map(words, stages)) for name, stages in data["pipelines"].items()},
+        stage_changed=tuple(map(words, data["stage_changed"])),
     )
 
 
@@ -105,6 +108,17 @@ def outcome_by_name(stage: str) -> str | None:
         if any(f" {name} " in text for name in names):
             return outcome
     return None
+
+
+def dates_stage_change(header: str) -> bool:
+    """Whether a column dates the last change of a deal's stage, by its header."""
+    text = f" {words(header)} "
+    return any(f" {phrase} " in text for phrase in vocabulary().stage_changed)
+
+
+def is_about_stages(header: str) -> bool:
+    """Whether a column of a deals file dates the entry into a stage, by its header."""
+    return ENTERED.match(header) is not None or dates_stage_change(header)
 
 
 def usual_pipeline(stages: Iterable[str]) -> tuple[str, dict[str, float]] | None:

@@ -4,9 +4,11 @@ Whatever an archive says of itself is not believed: sizes are counted while read
 names of our own, so a name in an archive never decides where anything is written.
 """
 
+import errno
 import gzip
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +26,18 @@ MAX_BYTES = 32 * 1024**3
 MAX_RATIO = 250
 _RATIO_FROM_BYTES = 16 * 1024 * 1024
 _CHUNK = 1024 * 1024
+# What the standard library raises over a damaged directory of entries; EINVAL for a place before the start.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+_BEYOND = "its directory points outside of it"
 _IGNORED = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|\._)")
 
 
@@ -95,7 +109,11 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # the disk is full, say
+            raise
+        raise FileUnreadable(f"is no readable zip archive ({_BEYOND}); pack it again") from None
+    except _DAMAGE as error:
         with path.open("rb") as stream:
             has_begun = stream.read(4) == b"PK\x03\x04"
         if has_begun and "not a zip file" in str(error):

@@ -76,7 +76,7 @@ def extract_files(
     reading of a large file has come.
     Errors: ExtractError (memory), LandingError (disk).
     """
-    landing = Landing(settings.paths.landing)
+    landing = Landing(settings.paths.landing, settings.owner_emails())
     notes = _tidy(landing)
     initial = frozenset(name for name in ENTITIES if not landing.initial_load_done(source.name, name))
     log = ReadLog(landing, source.name, settings.business.zone)
@@ -119,6 +119,7 @@ def known_stages(source: Source, landing: Landing) -> KnownStages:
 
 
 def _tidy(landing: Landing) -> list[str]:
+    landing.require_same_emails()
     landing.sweep()
     notes = [damaged.reason for damaged in landing.set_aside_damaged()]
     landing.ensure_empty_batches(api_entities())

@@ -55,7 +55,10 @@ def stage_entries(scratch: FileScratch, stamp: Stamp, file: str) -> Fill:
 
 
 def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -> Fill:
-    """The rejected rows as records of the entity `rejects`; `key` names the record where the row does."""
+    """The rejected rows as records of the entity `rejects`, but those of purged records.
+
+    `key`: the row's own key; `record`: the record that it belongs to, where the row names them.
+    """
     key = next(iter(scratch.entity.key), "")
     fields = {
         "file": literal(file),
@@ -66,6 +69,7 @@ def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -
         "entity": literal(scratch.entity.name),
         "hint": "problem.hint",
         "key": "key" if scratch.has(key) else "null::varchar",
+        "record": "record",
         "sha256": literal(sha256),
     }
     return _copy(
@@ -74,7 +78,7 @@ def reject_records(scratch: FileScratch, stamp: Stamp, file: str, sha256: str) -
         record_id=f"{literal(file + ':')} || line::varchar",
         modified_at="null::timestamp",
         payload=_json(fields),
-        relation="rejected",
+        relation="told_rejects",
     )
 
 

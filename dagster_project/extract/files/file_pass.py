@@ -10,10 +10,12 @@ from pathlib import Path
 from dagster_project.extract.files import file_batches, findings
 from dagster_project.extract.files.known_stages import KnownStages, line_to_paste
 from dagster_project.extract.files.progress import Tell
+from dagster_project.extract.files.purged_rows import leave_out_purged
 from dagster_project.extract.files.read_log import Reading, ReadLog
 from dagster_project.extract.files.results import FileReport
 from dagster_project.extract.files.scratch import FileScratch
 from dagster_project.extract.landing import Landing, Stamp
+from dagster_project.extract.purged import PurgeList
 from dagster_project.settings import BusinessFacts, FileSource, Settings
 
 Source = FileSource | BusinessFacts
@@ -36,6 +38,8 @@ class FilePass:
 def land_file(run: FilePass, scratch: FileScratch, reading: Reading, known: KnownStages) -> FileReport:
     """Land what a file holds; the note that it was read comes last."""
     counts = findings.count(scratch)
+    emails = run.landing.emails
+    leave_out_purged(scratch, PurgeList.read(run.landing.root), run.source.name, emails)
     entity = scratch.entity.name
     listed = run.source if isinstance(run.source, FileSource) else None
     oldest, newest = findings.event_days(scratch, run.settings.business.zone, run.now)
@@ -63,6 +67,9 @@ def land_file(run: FilePass, scratch: FileScratch, reading: Reading, known: Know
         rejects=findings.sample_rejects(scratch, reading.file),
         unknown_values=(*unknown, *findings.unknown_statuses(scratch)),
     )
+
+    if emails is not None:
+        report = findings.without_emails(report, emails)
 
     def land(target: str, fill: Callable[[Stamp], Callable[[Path], None]]) -> None:
         run.log.land(

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from dagster_project.extract.files.results import Reject, UnknownValue, newest, oldest
+from dagster_project.extract.files.results import FileReport, Reject, UnknownValue, newest, oldest
 from dagster_project.extract.files.scratch import FileScratch
+from dagster_project.owner_emails import OwnerEmails
 
 SAMPLE_ROWS = 10
+_NOT_PURGED = "line not in (select line from purged_lines)"
 _CLOSED = ("won", "lost", "closed_other")
 _EVENT_INSTANTS = {
     "deals": ("created_at", "closed_at", "modified_at", "last_activity_at"),
@@ -75,6 +77,7 @@ def unknown_stages(scratch: FileScratch, paste: Callable[[str, int], str]) -> tu
     for field in scratch.stage_fields():
         rows = scratch.connection.execute(
             f"select f_{field}, count(*) from kept where is_unknown_{field} and f_{field} is not null "
+            f"and {_NOT_PURGED} "
             f"group by f_{field} order by count(*) desc, f_{field} limit {SAMPLE_ROWS}"
         ).fetchall()
         found += [UnknownValue(scratch.entity.name, field, v, n, paste(v, n)) for v, n in rows]
@@ -87,6 +90,7 @@ def unknown_statuses(scratch: FileScratch) -> tuple[UnknownValue, ...]:
         return ()
     rows = scratch.connection.execute(
         "select unknown_status, count(*) from kept where unknown_status is not null "
+        f"and {_NOT_PURGED} "
         f"group by unknown_status order by count(*) desc, unknown_status limit {SAMPLE_ROWS}"
     ).fetchall()
     line = "{}: open   # or won, lost, closed_other ({:,} rows)"
@@ -97,9 +101,19 @@ def unknown_statuses(scratch: FileScratch) -> tuple[UnknownValue, ...]:
 
 
 def sample_rejects(scratch: FileScratch, file: str) -> tuple[Reject, ...]:
-    """The first rejected rows."""
+    """The first rejected rows, but those of purged records."""
     rows = scratch.connection.execute(
-        'select line, problem."column", problem."value", problem.reason, problem.hint from rejected '
+        'select line, problem."column", problem."value", problem.reason, problem.hint from told_rejects '
         f"order by line limit {SAMPLE_ROWS}"
     ).fetchall()
     return tuple(Reject(file, *row) for row in rows)
+
+
+def without_emails(report: FileReport, emails: OwnerEmails) -> FileReport:
+    """What is told of a file with pseudonyms in place of the addresses in its samples."""
+    rejects = [replace(one, value=one.value and emails.text(one.value)) for one in report.rejects]
+    unknown = [
+        replace(one, value=emails.text(one.value), paste=one.paste.replace(one.value, emails.text(one.value)))
+        for one in report.unknown_values
+    ]
+    return replace(report, rejects=tuple(rejects), unknown_values=tuple(unknown))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dagster_project.extract.api.json_text import without_half_characters
 from dagster_project.extract.files.rows import FileUnfinished, FileUnreadable, TextRows, row_batches
 
 _LONGEST_LINE = 4_000_000
@@ -60,9 +61,8 @@ def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
 
 def _object(line: bytes) -> Mapping[str, Any] | str:
     try:
-        found = json.loads(
-            line.decode("utf-8"), parse_float=_Number, parse_int=_Number, parse_constant=_refuse
-        )
+        text = without_half_characters(line.decode("utf-8"))
+        found = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_refuse)
     except UnicodeDecodeError as error:
         return f"is not UTF-8 text (byte {error.start + 1})"
     except RecursionError:

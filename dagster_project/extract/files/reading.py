@@ -52,7 +52,7 @@ def parquet_headers(path: Path) -> tuple[str, ...]:
     """The columns of a Parquet file. Errors: FileUnreadable."""
     try:
         return tuple(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileUnreadable(f"is no readable Parquet file ({error}); write it anew") from None
 
 
@@ -62,20 +62,25 @@ def read_parquet_texts(path: Path) -> TextRows:
     Errors: FileUnreadable.
     """
     headers = parquet_headers(path)
-    return TextRows(headers, _parquet_texts(path, len(headers)), total=pq.read_metadata(path).num_rows)
+    total = pq.read_metadata(path).num_rows
+    return TextRows(headers, _parquet_texts(path, len(headers), total), total=total)
 
 
-def _parquet_texts(path: Path, width: int) -> Iterator[pa.RecordBatch]:
+def _parquet_texts(path: Path, width: int, total: int) -> Iterator[pa.RecordBatch]:
     line = 1
     try:
         for batch in pq.ParquetFile(path).iter_batches():
             lines = pa.array(range(line, line + batch.num_rows), pa.int64())
             texts = [column.cast(pa.string()) for column in batch.columns]
             broken = pa.nulls(batch.num_rows, pa.string())
-            yield pa.RecordBatch.from_arrays([lines, broken, *texts], schema=rows_schema(width))
+            texts_batch = pa.RecordBatch.from_arrays([lines, broken, *texts], schema=rows_schema(width))
+            texts_batch.validate(full=True)
+            yield texts_batch
             line += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FileUnreadable(f"is a damaged Parquet file ({error}); write it anew") from None
+    if line - 1 != total:
+        raise FileUnreadable(f"is a damaged Parquet file (it tells {total} rows, {line - 1} are there)")
 
 
 def read_csv(path: Path, wanted: Sequence[str], options: Format, *, required: Sequence[str] = ()) -> TextRows:

@@ -69,7 +69,7 @@ def counts_from_1904(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive, archive.open("xl/workbook.xml") as stream:
             return re.search(rb'date1904\s*=\s*"(1|true)"', stream.read(1_000_000)) is not None
-    except (KeyError, zipfile.BadZipFile):
+    except (LookupError, ValueError, zipfile.BadZipFile):
         return False
 
 

@@ -22,6 +22,14 @@ unknown_entries as (
   where visits.is_entry_unknown
 ),
 
+-- sources whose amounts are filled in when deals close
+unknown_amounts as (
+  select source_relation
+  from {{ ref('int_refused_fields') }}
+  where field_name = 'amount'
+    and is_refused
+),
+
 -- state: 1 open, 2 won, 0 anything else
 visible as (
   select
@@ -36,10 +44,11 @@ visible as (
       when versions.status = 'won' then 2
       else 0
     end as state,
-    versions.amount_asof_quality = 'history' as is_amount_known,
+    versions.amount_asof_quality = 'history' and unknown_amounts.source_relation is null as is_amount_known,
     case when versions.amount_base > 0 then versions.amount_base end as amount
   from {{ ref('fct_deal_versions') }} as versions
   inner join stage_numbers on versions.stage_key = stage_numbers.stage_key
+  left join unknown_amounts on versions.source_relation = unknown_amounts.source_relation
   cross join context
   where (versions.valid_to_date is null or versions.valid_to_date > versions.valid_from_date)
     -- not as a comparison of the two: DuckDB would take that for a join which leaves one row of a hundred, and hash the

@@ -118,7 +118,7 @@ joined as (
     deals.deal_url,
     versions.push_count_so_far,
     current_visit.entered_on as stage_entered_on,
-    current_visit.is_entry_unknown as is_stage_entry_unknown,
+    current_visit.is_entry_unknown and not coalesce(current_visit.is_entry_dated, false) as is_stage_entry_unknown,
     path.max_rank_reached,
     versions.amount_asof_quality,
     versions.close_date_asof_quality,

@@ -47,6 +47,7 @@ final as (
     amount_base,
     cast(({{ epoch_us('left_at') }} - {{ epoch_us('transitioned_at') }}) / 86400000000.0 as double) as "days",
     is_clamped or is_left_truncated or coalesce(inference_rule, '') = 'snapshot_first_seen' as is_entry_unknown,
+    is_left_truncated and not is_clamped and change_source = 'date_column' as is_entry_dated,
     is_bulk_change as is_bulk_entry,
     coalesce(is_bulk_exit, false) as is_bulk_exit,
     cast(kept_visit_number as int) as visit_number,

@@ -1,5 +1,6 @@
--- Bookings of a quarter by the end of each of its business days: what is won on a weekend counts with the business day before
--- it, and what is won before the first business day counts with the first.
+-- Bookings of a quarter by the end of each of its business days, as they were known on that evening: a win that was told
+-- later counts from then on, and one that was taken back counts until then. What happens on a weekend counts with the business
+-- day before it, and what happens before the first business day counts with the first.
 {%- set segments = [('total', "'all'"), ('owner', 'owner'), ('team', 'team'), ('pipeline', 'pipeline'), ('region', 'region')] %}
 with context as (
   select * from {{ ref('stg_run_context') }}
@@ -13,10 +14,9 @@ business_days as (
   group by quarter_index, greatest(business_day_of_quarter, 1)
 ),
 
-won_deals as (
+won_now as (
   select
     days.quarter_index,
-    greatest(days.business_day_of_quarter, 1) as business_day,
     deals.amount_base,
     owners.owner,
     owners.team,
@@ -30,6 +30,70 @@ won_deals as (
   where deals.status = 'won' and not deals.is_deleted and deals.excluded_by is null and deals.won_on <= context.as_of
 ),
 
+wholes_now as (
+  {%- for segment_type, segment in segments %}
+  select
+    quarter_index,
+    '{{ segment_type }}' as segment_type,
+    {{ segment }} as segment,
+    count(*) as deals_won,
+    sum(amount_base) as won_amount
+  from won_now
+  group by quarter_index{{ ", " ~ segment if segment_type != 'total' }}
+  {%- if not loop.last %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+),
+
+known as (
+  select
+    known.*,
+    case when context.dates_won = 'event' then known.closed_on else coalesce(known.close_date, known.closed_on) end as won_on,
+    context.as_of
+  from {{ ref('int_states_as_known') }} as known
+  cross join context
+  where known.phase = 'won'
+),
+
+seen as (
+  select
+    days.quarter_index,
+    greatest(known.known_from, known.won_on) as seen_from,
+    known.known_to as seen_to,
+    known.as_of,
+    cast(known.amount_native * rates.rate as decimal(20, 3)) as amount_base,
+    known.owner,
+    known.team,
+    known.pipeline,
+    known.region
+  from known
+  inner join {{ ref('dim_date') }} as days on known.won_on = days.date_day
+  left join {{ ref('int_fx_rates') }} as rates
+    on known.currency = rates.currency
+      and known.won_on >= rates.valid_from_date
+      and known.won_on < rates.valid_to_date
+  where known.known_to > greatest(known.known_from, known.won_on)
+),
+
+changes as (
+  select seen.*, seen_from as changed_on, 1 as sign from seen
+  union all
+  select seen.*, seen_to as changed_on, -1 as sign from seen
+),
+
+-- changes after the quarter's end, and after as_of, are of no day of the quarter
+told_on_days as (
+  select
+    changes.*,
+    greatest(days.business_day_of_quarter, 1) as business_day
+  from changes
+  inner join {{ ref('dim_date') }} as days
+    on changes.changed_on = days.date_day
+      and changes.quarter_index = days.quarter_index
+  where changes.changed_on <= changes.as_of
+),
+
 won_on_days as (
   {%- for segment_type, segment in segments %}
   select
@@ -37,9 +101,9 @@ won_on_days as (
     business_day,
     '{{ segment_type }}' as segment_type,
     {{ segment }} as segment,
-    count(*) as deals_won,
-    sum(amount_base) as won_amount
-  from won_deals
+    sum(sign) as deals_won,
+    sum(sign * amount_base) as won_amount
+  from told_on_days
   group by quarter_index, business_day{{ ", " ~ segment if segment_type != 'total' }}
   {%- if not loop.last %}
   union all
@@ -47,6 +111,7 @@ won_on_days as (
   {%- endfor %}
 ),
 
+-- a segment whose bookings were all taken back has had some
 wholes as (
   select
     quarter_index,
@@ -54,7 +119,23 @@ wholes as (
     segment,
     sum(deals_won) as quarter_deals_won,
     coalesce(sum(won_amount), 0) as quarter_won_amount
-  from won_on_days
+  from (
+    select
+      quarter_index,
+      segment_type,
+      segment,
+      deals_won,
+      won_amount
+    from wholes_now
+    union all
+    select
+      quarter_index,
+      segment_type,
+      segment,
+      0 as deals_won,
+      0 as won_amount
+    from won_on_days
+  ) as members
   where segment is not null
   group by quarter_index, segment_type, segment
 ),

@@ -177,10 +177,15 @@ final as (
     coalesce(categories.open_with_category, 0) as open_with_category,
     coalesce(reps.reps, 0) as reps,
     coalesce(reps.reps_with_quota, 0) as reps_with_quota,
+    submissions.submissions,
+    submissions.submissions_usable,
+    submissions.submitters,
+    submissions.submitters_measured,
     context.qualified_stage is not null as has_qualified_stage
   from deal_counts
   cross join context
   cross join quotas
+  cross join {{ ref('int_submission_coverage') }} as submissions
   left join first_stages on deal_counts.source_relation = first_stages.source_relation
   left join visit_counts on deal_counts.source_relation = visit_counts.source_relation
   left join quarters on deal_counts.source_relation = quarters.source_relation

@@ -106,6 +106,14 @@
     'missing': 'tables.plan_rates', 'so': 'bookings at plan rates lack the others', 'unlock': 'Name a file of the rates that the plan was made at (period, currency, rate) under tables: plan_rates; a period is a fiscal year, quarter or month.'},
   {'mart': 'mart_lead_conversion', 'metric': 'conversion_rate of leads', 'covered': 'deals_with_lead', 'base': 'deals', 'what': 'deals are known to come from a lead', 'ok': 0,
     'missing': 'leads', 'so': 'how many leads become deals is unknown', 'unlock': 'Export the leads, each with its created date, the day it was converted and the deal it became, and name the file under leads: of the source.'},
+  {'mart': 'forecast_submissions', 'metric': 'submitted_amount', 'covered': 'submissions_usable', 'base': 'submissions', 'what': 'submitted forecasts can be compared with the model and the outcome', 'ok': 0.95,
+    'missing': 'tables.submissions', 'so': 'the others are left out',
+    'unlock': 'Name a file of what people submit (submitted_on, period, owner, category, amount) under tables: submissions, a row each time somebody says something else; mart_data_quality lists the rows that cannot be used, and what to write instead.',
+    'blocks': [('submissions = 0', 'because nobody has submitted one')]},
+  {'mart': 'forecast_submission_accuracy', 'metric': 'bias', 'covered': 'submitters_measured', 'base': 'submitters', 'what': 'persons have submitted for four finished periods', 'ok': 0.8,
+    'missing': 'tables.submissions', 'so': 'what fewer periods show is luck rather than habit, and sample_too_small marks it',
+    'unlock': 'Add what was submitted for past periods, with the day on which it was said, to the file under tables: submissions; or wait: each period that ends adds one.',
+    'blocks': [('submitters = 0', 'because nobody has submitted anything that can be compared')]},
 ]) %}
 with context as (
   select * from {{ ref('stg_run_context') }}
