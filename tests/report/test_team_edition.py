@@ -76,7 +76,7 @@ def canary() -> Mapping[str, Sequence[Row]]:
     ]  # fmt: skip
     rows["mart_bottlenecks"] = [
         {**part, "status": "finding", "measure": "conversion", "stage": "Quote", "pipeline": "Sales",
-         "in_words": f"{DEAL} of South is stuck.", "deals_at_stake": 5, "at_stake_amount": 777_123, "z": -3.0}
+         "in_words": f"{part['segment']} slows down in Quote.", "deals_at_stake": 5, "at_stake_amount": 777_123, "z": -3.0}
         for part in (team("South"), {"segment_type": "owner", "segment": OWNER})
     ]  # fmt: skip
     rows["mart_loss_reasons"] = [
