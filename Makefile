@@ -35,7 +35,7 @@ CLI := $(BIN)/python -m dagster_project
 # Compiled modules stay in .venv also where a shell forbids them: compiling them costs 7 CPU seconds a start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long soak audit lint format lock bench bench-build bench-extract bench-forecast screenshot forecast-report clean
+.PHONY: help run dev backfill purge pseudonym status connect check check-config alert-test docs metrics ml postgres test test-readers test-superset test-tryton test-long soak audit lint format lock bench bench-build bench-extract bench-forecast bench-report screenshot forecast-report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -144,6 +144,9 @@ bench-build: $(VENV)/.installed-dev ## measure builds of 100,000 and a million d
 
 bench-extract: $(VENV)/.installed-dev $(DLT_VENV)/.installed ## measure extraction beside requests with pandas, and dlt, on a local server
 	@$(BIN)/python -m tests.benchmark.extract.speed --dlt $(DLT_VENV)
+
+bench-report: $(VENV)/.installed-dev ## measure what the report costs at a million deals, in a published file grown to them (two minutes)
+	@$(BIN)/python -m tests.benchmark.report_at_scale
 
 screenshot: $(VENV)/.installed-dev ## take the picture of the report for the README (needs chromium and a published file)
 	@$(BIN)/python -m tests.report.screenshot

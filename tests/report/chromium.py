@@ -107,8 +107,16 @@ class Browser:
         file.write_bytes(base64.b64decode(data))
 
     def paper(self) -> bytes:
-        """The page as PDF, A4."""
-        answer = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
+        """The page as PDF, A4, as somebody prints it who sees it on a screen; its headings in the outline."""
+        self.call("Emulation.setEmulatedMedia", media="", features=[])
+        answer = self.call(
+            "Page.printToPDF",
+            paperWidth=8.27,
+            paperHeight=11.69,
+            printBackground=True,
+            generateTaggedPDF=True,
+            generateDocumentOutline=True,
+        )
         return base64.b64decode(answer["data"])
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser: drawn, quiet, offline, sorted, filtered, legible, printable."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -173,13 +174,56 @@ def test_paper_shows_all_and_cuts_nothing(page: Browser) -> None:
     folded = page.run("document.querySelectorAll('details:not([open])').length")
     page.media("print")
     page.run("new Promise((done) => setTimeout(done, 100))")
-    assert folded > 3 and page.run("document.querySelectorAll('details:not([open])').length") == 0
+    opened = page.run("[...document.querySelectorAll('main details[open]')].map((d) => d.checkVisibility())")
+    assert folded > 3 and len(opened) > 3 and all(opened)
+    hidden = (
+        "[...document.querySelectorAll('main details:not([open])')].filter((d) => d.checkVisibility())"
+        ".filter((d) => ![...document.querySelectorAll('table')].some((t) => t.checkVisibility() &&"
+        " t.textContent === d.querySelector('table').textContent)).length"
+    )
+    assert page.run(hidden) == 0
     cut = page.run(
         "[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && !e.closest('svg') &&"
         "e.getBoundingClientRect().right > document.documentElement.clientWidth + 1).length"
     )
     assert cut == 0
-    assert page.paper().startswith(b"%PDF")
     page.media("screen")
     page.run("new Promise((done) => setTimeout(done, 100))")
     assert page.run("document.querySelectorAll('details:not([open])').length") == folded
+
+
+def test_paper_tears_no_chart_and_no_row_and_prints_no_table_twice(page: Browser) -> None:
+    page.media("print")
+    page.run("new Promise((done) => setTimeout(done, 100))")
+    tables = "[...document.querySelectorAll('main table')].filter((t) => t.checkVisibility())"
+    texts = page.run(f"{tables}.map((t) => t.textContent)")
+    assert len(texts) == len(set(texts)) > 5
+    rules = page.run(
+        "['figure svg', 'tbody tr'].map((q) => getComputedStyle(document.querySelector(q)).breakInside)"
+        ".concat(['h2', '.question', 'figcaption', 'caption'].map((q) =>"
+        " getComputedStyle(document.querySelector('main ' + q)).breakAfter))"
+    )
+    assert rules == ["avoid"] * 6
+    page.media("screen")
+
+
+def test_the_keyboard_reaches_every_control_and_shows_where_it_is(page: Browser) -> None:
+    seen = []
+    for _ in range(8):
+        page.press("Tab", 9)
+        seen.append(
+            page.run(
+                "(() => { const e = document.activeElement, s = getComputedStyle(e);"
+                "return [e.tagName, s.outlineStyle, parseFloat(s.outlineWidth)] })()"
+            )
+        )
+    assert seen[0][0] == "A" and {"SELECT", "SUMMARY"} <= {name for name, *_ in seen}
+    assert all(style == "solid" and width >= 2 for _, style, width in seen)
+
+
+def test_what_is_printed_reaches_the_last_section(page: Browser) -> None:
+    # Headings of the outline are those that stand on a page: what is cut off has none.
+    titles = re.findall(rb"/Title \((\d+) ", page.paper())
+    assert [int(number) for number in titles] == list(range(1, 13))
+    page.media("screen")
+    assert page.run("document.querySelectorAll('main details[open]').length") == 0

@@ -134,9 +134,18 @@
   // Paper cannot be opened: what is folded is unfolded for it, and folded again after.
   let folded = [];
   const unfold = (isPrinting) => {
-    if (isPrinting) folded = folded.concat(all("details:not([open])"));
+    // A table that stands behind two charts, or behind one and beside it, is printed once.
+    const seen = new Set(all("table").filter((table) => table.checkVisibility()).map((t) => t.textContent));
+    const isNew = (details) => {
+      const text = details.querySelector("table")?.textContent;
+      return !text || (details.checkVisibility() && !seen.has(text) && seen.add(text));
+    };
+    if (isPrinting) folded = folded.concat(all("details:not([open])").filter(isNew));
     for (const details of folded) details.open = isPrinting;
     if (!isPrinting) folded = [];
   };
   matchMedia("print").addEventListener("change", (query) => unfold(query.matches));
+  // The medium changes after the browser has counted the pages: what opens only then is cut off at the end.
+  addEventListener("beforeprint", () => unfold(true));
+  addEventListener("afterprint", () => unfold(false));
 })();
