@@ -70,13 +70,14 @@ def canary() -> Mapping[str, Sequence[Row]]:
     finding = {"severity": "warning", "status": "finding", "remedy": "Ask South."}
     rows["mart_data_quality"] = [
         {**finding, "rule": "unknown_owner", "subject": OWNER, "message": f"1 deal names {OWNER}."},
-        {**finding, "rule": "open_without_amount", "subject": "(all)", "message": f"{DEAL} has no amount."},
+        {**finding, "rule": "open_without_amount", "subject": "(all)", "message": "777123 deals lack one."},
         {**finding, "rule": "data_older_than_expected", "subject": "(all)", "message": "The data are old.",
          "remedy": "Deliver a newer export."},
     ]  # fmt: skip
     rows["mart_bottlenecks"] = [
         {**part, "status": "finding", "measure": "conversion", "stage": "Quote", "pipeline": "Sales",
-         "in_words": f"{DEAL} of South is stuck.", "deals_at_stake": 5, "at_stake_amount": 777_123, "z": -3.0}
+         "in_words": f"{part['segment']} slows down in Quote.", "deals_at_stake": 5,
+         "at_stake_amount": 777_123, "z": -3.0}
         for part in (team("South"), {"segment_type": "owner", "segment": OWNER})
     ]  # fmt: skip
     rows["mart_loss_reasons"] = [
